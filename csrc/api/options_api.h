@@ -1,0 +1,76 @@
+/* Read by cffi as well: declarations and `#define NAME number` only.
+ * What the data plane must know of the command line and of the negotiation; field names follow rsync's options.c.
+ * Strings are copied by ps_ctx_set_string and friends. */
+#ifndef PS_OPTIONS_API_H
+#define PS_OPTIONS_API_H
+
+#define PS_ROLE_SENDER 1    /* this side reads the files */
+#define PS_ROLE_RECEIVER 2  /* this side writes the files: generator and receiver in one */
+
+/* checksum kinds */
+#define PS_SUM_NONE 0
+#define PS_SUM_MD4 1
+#define PS_SUM_MD5 2
+#define PS_SUM_SHA1 3
+#define PS_SUM_XXH64 4
+#define PS_SUM_XXH3 5
+#define PS_SUM_XXH128 6
+#define PS_SUM_BLAKE3 7     /* never negotiated with rsync; digests only */
+
+/* compression kinds */
+#define PS_Z_NONE 0
+#define PS_Z_ZLIB 1
+#define PS_Z_ZLIBX 2
+#define PS_Z_LZ4 3
+#define PS_Z_ZSTD 4
+
+#define PS_DELETE_NONE 0
+#define PS_DELETE_BEFORE 1
+#define PS_DELETE_DURING 2
+#define PS_DELETE_DELAY 3
+#define PS_DELETE_AFTER 4
+
+#define PS_ALT_NONE 0
+#define PS_ALT_COMPARE 1
+#define PS_ALT_COPY 2
+#define PS_ALT_LINK 3
+
+typedef struct ps_opts {
+    /* who we are */
+    int32_t role, am_server, am_daemon, am_root, protocol;
+    /* negotiated */
+    int32_t inc_recurse, safe_flist, avoid_xattr_optim, proper_seed_order, inplace_partial_dir;
+    int32_t varint_flist_flags, id0_names, receiver_symlink_times;
+    int32_t xfer_sum, file_sum;          /* PS_SUM_*: block and file checksum; the checksum of -c */
+    int32_t checksum_seed;
+    int32_t compress, compress_level;    /* PS_Z_*; level INT32_MIN = the kind's default */
+    /* what is sent and preserved */
+    int32_t recurse, dirs, links, hard_links, perms, executability, times, owner, group, devices, specials;
+    int32_t omit_dir_times, omit_link_times, atimes, acls, xattrs, numeric_ids, relative, implied_dirs;
+    int32_t copy_links, copy_dirlinks, keep_dirlinks, copy_unsafe_links, safe_links, munge_links;
+    int32_t one_file_system;             /* 0, 1 (-x), 2 (-xx) */
+    int32_t prune_empty_dirs, checksum, cvs_exclude, mkpath;
+    /* which files are updated */
+    int32_t update, existing, ignore_existing, size_only, ignore_times, modify_window; /* window: seconds; -1 = compare ns */
+    int64_t max_size, min_size;          /* -1: none */
+    /* how */
+    int32_t dry_run, list_only, whole_file /* -1 auto, 0, 1 */, sparse, block_size /* 0: rsync's rule */;
+    int32_t inplace, append, partial, delay_updates, preallocate, fuzzy, backup;
+    int32_t delete_mode, delete_excluded, max_delete /* -1: none */, force_delete, ignore_errors;
+    int32_t remove_source_files, alt_kind; /* PS_ALT_* of the basis directories */
+    int32_t super;                       /* am_root > 0 effect wanted: -1 auto, 0, 1 */
+    int32_t open_noatime, trust_sender;
+    /* output */
+    int32_t verbose, itemize /* 0, 1 (-i), 2 (-ii) */, log_before_transfer, human_readable, eight_bit_output;
+    int32_t stdout_format_has_i, log_format_has_i;
+    int32_t info_name, info_del, info_skip, info_flist, info_misc, info_mount, info_nonreg, info_progress, info_stats;
+    int32_t info_symsafe, info_copy, info_remove, info_backup;
+    int32_t want_progress_events;
+    /* the extension */
+    int32_t swarm;                       /* files that need data may be taken from sources */
+    int64_t swarm_cut_over;              /* files without a basis below this size are fetched whole */
+} ps_opts;
+
+ps_opts *ps_ctx_opts(ps_ctx *c);
+
+#endif

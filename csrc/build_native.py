@@ -1,0 +1,127 @@
+"""Builds the C core `prsync._native` by cffi's API mode.
+
+The declarations are the files csrc/api/*_api.h; every csrc/*.c is compiled with strict warnings, cffi's generated glue
+without them. `python csrc/build_native.py` builds into prsync/ for development, recompiling only what changed;
+`--sanitize` builds with ASan and UBSan into build/sanitize/prsync/. setup.py uses the same lists for wheels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CSRC = ROOT / "csrc"
+LIBRARIES = ["zstd", "lz4", "z", "crypto", "lmdb"]
+CFLAGS = ["-std=gnu11", "-O3", "-g", "-fvisibility=hidden", "-fPIC", "-fno-strict-aliasing", "-pthread"]
+STRICT = ["-Wall", "-Wextra", "-Wconversion"]
+DEFINES = ["-DPy_LIMITED_API=0x030B0000", "-DXXH_INLINE_ALL"]
+FIRST = ["base_api.h", "options_api.h"]  # the others use their types
+
+
+def api_headers() -> list[pathlib.Path]:
+    found = sorted((CSRC / "api").glob("*_api.h"), key=lambda p: (FIRST.index(p.name) if p.name in FIRST else 99, p.name))
+    return found
+
+
+def declarations() -> str:
+    """The text for cffi: what the api headers declare, without the preprocessor lines it cannot read."""
+    lines = []
+    for header in api_headers():
+        for line in header.read_text().splitlines():
+            constant = re.match(r"#define (PS_\w+) +(-?\w+)", line)
+            if constant:
+                lines.append(f"#define {constant[1]} {constant[2]}")
+            elif not line.startswith("#"):
+                lines.append(line)
+    return "\n".join(lines)
+
+
+def ffi_builder():  # type: ignore[no-untyped-def]
+    from cffi import FFI
+
+    ffi = FFI()
+    ffi.cdef(declarations())
+    includes = "\n".join(f'#include "api/{header.name}"' for header in api_headers())
+    prelude = "#include <stdbool.h>\n#include <stdint.h>\n#include <stddef.h>\n"
+    ffi.set_source("prsync._native", prelude + includes)
+    return ffi
+
+
+def sources() -> list[pathlib.Path]:
+    return sorted(CSRC.glob("*.c"))
+
+
+def run(command: list[str]) -> None:
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        sys.stderr.write(f"{shlex.join(command)}\n{result.stdout}{result.stderr}")
+        raise SystemExit(1)
+    sys.stderr.write(result.stderr)
+
+
+def stale(target: pathlib.Path, dependency_file: pathlib.Path, flags_file: pathlib.Path, flags: str) -> bool:
+    if not target.exists() or not dependency_file.exists() or not flags_file.exists() or flags_file.read_text() != flags:
+        return True
+    names = dependency_file.read_text().replace("\\\n", " ").split(":", 1)[1].split()
+    newest = target.stat().st_mtime_ns
+    return any(not os.path.exists(n) or os.stat(n).st_mtime_ns > newest for n in names)
+
+
+def compile_objects(work: pathlib.Path, generated: pathlib.Path, extra: list[str], strict: list[str]) -> list[pathlib.Path]:
+    compiler = os.environ.get("CC", "cc")
+    include = sysconfig.get_paths()["include"]
+    jobs: list[tuple[list[str], pathlib.Path, str]] = []
+    objects = []
+    for source in [*sources(), generated]:
+        target = work / (source.stem + ".o")
+        warnings = strict if source != generated else ["-w"]
+        # cffi's glue undefines NDEBUG-like macros itself; its objects need Python's headers, ours do not.
+        flags = [*CFLAGS, *extra, *warnings, *DEFINES, f"-I{CSRC}", f"-I{include}"]
+        command = [compiler, *flags, "-MMD", "-c", str(source), "-o", str(target)]
+        objects.append(target)
+        if stale(target, target.with_suffix(".d"), target.with_suffix(".flags"), shlex.join(command)):
+            jobs.append((command, target.with_suffix(".flags"), shlex.join(command)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda job: (run(job[0]), job[1].write_text(job[2])), jobs):
+            pass
+    return objects
+
+
+def build(sanitize: bool, strict: bool = True) -> pathlib.Path:
+    work = ROOT / "build" / ("sanitize" if sanitize else "native")
+    work.mkdir(parents=True, exist_ok=True)
+    generated = work / "_native.c"
+    candidate = work / "_native.new.c"
+    ffi_builder().emit_c_code(str(candidate))
+    if not generated.exists() or generated.read_bytes() != candidate.read_bytes():
+        candidate.replace(generated)
+    extra = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-O1"] if sanitize else []
+    objects = compile_objects(work, generated, extra, [*STRICT, "-Werror"] if strict else STRICT)
+    package = work / "prsync" if sanitize else ROOT / "prsync"
+    if sanitize:
+        package.mkdir(exist_ok=True)
+        for entry in (ROOT / "prsync").iterdir():
+            link = package / entry.name
+            if not entry.name.startswith(("_native", "__pycache__")) and not link.exists():
+                link.symlink_to(entry)
+    target = package / "_native.abi3.so"
+    if not target.exists() or any(o.stat().st_mtime_ns > target.stat().st_mtime_ns for o in objects):
+        fresh = target.with_suffix(".new")
+        run([os.environ.get("CC", "cc"), "-shared", "-pthread", *extra, *map(str, objects), *[f"-l{name}" for name in LIBRARIES],
+             "-lm", "-o", str(fresh)])
+        fresh.replace(target)
+    return target
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sanitize", action="store_true")
+    print(build(parser.parse_args().sanitize))

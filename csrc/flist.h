@@ -1,0 +1,113 @@
+/* The file list: entries of one transfer, in sub-lists, as both roles hold them. Owner of this file: flist. */
+#ifndef PS_FLIST_H
+#define PS_FLIST_H
+#include "base.h"
+
+/* ps_file.flags */
+#define PS_F_TOP_DIR 0x0001      /* an argument's own directory: XMIT_TOP_DIR */
+#define PS_F_CONTENT_DIR 0x0002  /* a directory whose contents are sent */
+#define PS_F_MOUNT_DIR 0x0004
+#define PS_F_IMPLIED_DIR 0x0008
+#define PS_F_DUPLICATE 0x0010    /* sender: sent, but a double of another entry */
+#define PS_F_DELETED 0x0020      /* cleaned away as a double: inactive, keeps its ndx */
+#define PS_F_HLINKED 0x0040
+#define PS_F_HLINK_FIRST 0x0080
+#define PS_F_HLINK_LAST 0x0100
+#define PS_F_HLINK_DONE 0x0200
+#define PS_F_SKIP_HLINK 0x0400
+#define PS_F_DIR_CREATED 0x0800  /* receiver */
+#define PS_F_MISSING_DIR 0x1000  /* receiver: below it nothing is made */
+#define PS_F_SKIP_GROUP 0x2000
+#define PS_F_TIME_FAILED 0x4000
+#define PS_F_FILE_SENT 0x8000
+
+/* One entry. Its path is dirname "/" basename; both live in the transfer's or the sub-list's arena. */
+typedef struct ps_file {
+    i64 size, mtime;     /* bytes; seconds */
+    u32 mtime_ns;
+    u32 mode;            /* st_mode; 0 in a cleared entry */
+    u32 uid, gid;        /* receiver: already mapped to local ids */
+    u32 name;            /* offset of the basename in the sub-list's arena */
+    u16 name_len;
+    u16 flags;
+    u32 dir;             /* index into ps_flists.dirs of the directory that holds it */
+    u32 extra;           /* index into ps_flist.extras, PS_NO_EXTRA when it has none */
+} ps_file;
+#define PS_NO_EXTRA UINT32_MAX
+
+/* What few entries have: symlink target, device number, hard-link group. */
+typedef struct ps_file_extra {
+    u32 link, link_len;  /* target in the sub-list's arena; PS_NO_OFFSET */
+    u32 rdev_major, rdev_minor;
+    i32 hlink;           /* group: the ndx of the group's first entry (receiver); see hlink.c */
+    i32 hlink_prev;      /* receiver: chain towards the first */
+} ps_file_extra;
+
+/* A directory name used by entries ("" for the top). Kept for the whole transfer: generators and deletion need it. */
+typedef struct ps_dirname {
+    u32 path, path_len;  /* in ps_flists.dir_arena, no slash at the end */
+    u32 depth;           /* components */
+    u32 root;            /* sender: which argument's root it belongs to (index into the lister's roots) */
+} ps_dirname;
+
+typedef struct ps_flist ps_flist;
+struct ps_flist {
+    ps_file *files;      /* in ndx order = sorted order; ndx = ndx_start + index */
+    u32 count, cap;
+    i32 ndx_start;       /* ndx of files[0]; the list's own directory is ndx_start - 1 where inc_recurse */
+    i32 parent_ndx;      /* index in ps_flists.dir_entries of the directory that this list is the contents of; -1 */
+    ps_arena names;
+    ps_file_extra *extras;
+    u32 extra_count, extra_cap;
+    u8 *sums;            /* -c: count × sum_len bytes, zero for others than regular files */
+    u32 sum_len;
+    u32 low, high;       /* active range [low, high) after cleaning */
+    i32 in_progress, to_redo; /* receiver: files asked for and not settled; to be asked for again */
+    ps_flist *next, *prev;
+};
+
+/* All sub-lists of a transfer and what they share. */
+typedef struct ps_flists {
+    ps_ctx *ctx;
+    ps_flist *first, *last;
+    u32 list_count;      /* live lists */
+    u64 total_count;     /* entries ever added */
+    i32 next_ndx_start;
+    bool eof;            /* no more lists will come */
+    ps_dirname *dirs;
+    u32 dir_count, dir_cap;
+    ps_arena dir_arena;
+    /* inc_recurse: the directories in rsync's dir_flist order. Index here = the number on the wire after
+     * NDX_FLIST_OFFSET. */
+    struct ps_dir_entry *dir_entries;
+    u32 dir_entry_count, dir_entry_cap;
+} ps_flists;
+
+/* rsync's dir_flist: one per directory of the transfer, alive until the end. */
+typedef struct ps_dir_entry {
+    ps_file file;        /* a copy; name and dir as there; its arena: ps_flists.dir_arena */
+    i32 parent, first_child, next_sibling; /* the tree in which lists are sent, -1 none */
+    i32 list_ndx;        /* ndx of the directory's entry in its own list */
+    bool got_list, sent_list;
+} ps_dir_entry;
+
+ps_flist *flists_add(ps_flists *all, u32 reserve);
+void flists_drop_first(ps_flists *all);
+ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx); /* NULL: no live list has it */
+ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list); /* NULL when out of range */
+u32 flists_dir(ps_flists *all, const char *path, size_t len, u32 root); /* find or add; UINT32_MAX: memory */
+static inline const char *dir_path(const ps_flists *all, u32 dir) { return arena_at(&all->dir_arena, all->dirs[dir].path); }
+static inline const char *file_name(const ps_flist *l, const ps_file *f) { return arena_at(&l->names, f->name); }
+/* Path of an entry within the transfer, NUL-terminated; returns its length; out has PS_LIMIT_NAME + 1 bytes. */
+size_t file_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char *out);
+static inline bool file_active(const ps_file *f) { return f->mode != 0; }
+static inline ps_file_extra *file_extra(const ps_flist *l, const ps_file *f) {
+    return f->extra == PS_NO_EXTRA ? NULL : &l->extras[f->extra];
+}
+const char *file_link(const ps_flist *l, const ps_file *f); /* symlink target or NULL */
+
+/* flist.c:f_name_cmp for protocol >= 29, and flist.c:flist_sort_and_clean. */
+int file_compare(const ps_flists *all, const ps_flist *la, const ps_file *a, const ps_flist *lb, const ps_file *b);
+int flist_sort_and_clean(ps_flists *all, ps_flist *l, bool strip_root);
+
+#endif

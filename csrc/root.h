@@ -1,0 +1,20 @@
+/* Names beneath a root: every path of a transfer is walked from the root's descriptor, never from "/" or the cwd.
+ * openat2(RESOLVE_BENEATH) where the kernel has it, else component by component with O_NOFOLLOW. */
+#ifndef PS_ROOT_H
+#define PS_ROOT_H
+#include "base.h"
+
+typedef struct ps_root ps_root;
+ps_root *root_open(ps_ctx *c, const char *path, bool create); /* NULL: error is set */
+ps_root *root_from_fd(ps_ctx *c, int fd);                     /* takes the descriptor over */
+void root_free(ps_root *r);
+int root_fd(const ps_root *r);
+/* Descriptor of the directory `path` ("" = the root itself), O_PATH-like use with *at calls; owned by the root,
+ * valid until the next root_dir call with another path (small cache, most recent first). -1 with errno set. */
+int root_dir(ps_root *r, const char *path, size_t len);
+void root_forget(ps_root *r, const char *path, size_t len); /* a directory was removed or replaced: drop it and all below */
+/* Opens a file beneath the root by its whole path. */
+int root_openat(ps_root *r, const char *path, int flags, mode_t mode);
+/* The directory of `path` and a pointer to its last component. -1 with errno set. */
+int root_parent(ps_root *r, const char *path, const char **base);
+#endif

@@ -1,0 +1,117 @@
+"""The one error tree. Every error carries the exit code that rsync's errcode.h gives its kind."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes, as in rsync's errcode.h: mirror scripts rely on them."""
+
+    OK = 0
+    SYNTAX = 1
+    PROTOCOL = 2
+    FILE_SELECT = 3
+    UNSUPPORTED = 4
+    START_CLIENT = 5
+    SOCKET_IO = 10
+    FILE_IO = 11
+    STREAM_IO = 12
+    MESSAGE_IO = 13
+    IPC = 14
+    CRASHED = 15
+    TERMINATED = 16
+    SIGNAL1 = 19
+    SIGNAL = 20
+    WAIT_CHILD = 21
+    MEMORY = 22
+    PARTIAL = 23
+    VANISHED = 24
+    DELETE_LIMIT = 25
+    TIMEOUT = 30
+    CONNECT_TIMEOUT = 35
+
+
+class PrsyncError(Exception):
+    """Base of all errors that end a run with one clear line.
+
+    The text says what went wrong, where, and what to do, without a newline; `code` is the exit code.
+    """
+
+    code: ExitCode = ExitCode.PARTIAL
+
+    def __init__(self, text: str, code: ExitCode | None = None) -> None:
+        super().__init__(text)
+        self.text = text
+        if code is not None:
+            self.code = code
+
+
+class UsageError(PrsyncError):
+    """A command line that cannot be understood."""
+
+    code = ExitCode.SYNTAX
+
+
+class UnsupportedError(PrsyncError):
+    """rsync knows it, prsync does not yet."""
+
+    code = ExitCode.UNSUPPORTED
+
+
+class ConfigError(PrsyncError):
+    """A daemon's configuration that cannot be used; the text names file and line."""
+
+    code = ExitCode.SYNTAX
+
+
+class ProtocolVersionError(PrsyncError):
+    """The remote speaks no protocol that we speak."""
+
+    code = ExitCode.PROTOCOL
+
+
+class FileSelectionError(PrsyncError):
+    """Input or output files or directories cannot be used."""
+
+    code = ExitCode.FILE_SELECT
+
+
+class StartError(PrsyncError):
+    """The session could not be started: refused, unknown module, failed authentication."""
+
+    code = ExitCode.START_CLIENT
+
+
+class SocketError(PrsyncError):
+    """A connection failed."""
+
+    code = ExitCode.SOCKET_IO
+
+
+class FileError(PrsyncError):
+    """Reading or writing a local file failed in a way that ends the run."""
+
+    code = ExitCode.FILE_IO
+
+
+class StreamError(PrsyncError):
+    """The remote broke the protocol, or the connection ended early."""
+
+    code = ExitCode.STREAM_IO
+
+
+class TransferTimeout(PrsyncError):
+    """Nothing moved for the time given by --timeout."""
+
+    code = ExitCode.TIMEOUT
+
+
+class ConnectTimeout(PrsyncError):
+    """The connection was not made within --contimeout."""
+
+    code = ExitCode.CONNECT_TIMEOUT
+
+
+class EngineError(PrsyncError):
+    """A failure reported by the C core, with the exit code it gave."""
