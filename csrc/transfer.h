@@ -1,0 +1,120 @@
+/* How the parts of a transfer meet: file-list decoder and lister, generator, receiver, sender, rendering.
+ * Each section names its owner; its .c files may have headers of their own for what stays inside. */
+#ifndef PS_TRANSFER_H
+#define PS_TRANSFER_H
+#include "flist.h"
+#include "hash.h"
+#include "mux.h"
+#include "root.h"
+#include "rules.h"
+#include "token.h"
+
+/* ---- request and reply headers (rsync.h) ---- */
+#define PS_NDX_DONE (-1)
+#define PS_NDX_FLIST_EOF (-2)
+#define PS_NDX_DEL_STATS (-3)
+#define PS_NDX_FLIST_OFFSET (-101)
+
+#define PS_ITEM_REPORT_ATIME 0x0001
+#define PS_ITEM_REPORT_CHANGE 0x0002
+#define PS_ITEM_REPORT_SIZE 0x0004
+#define PS_ITEM_REPORT_TIMEFAIL 0x0004
+#define PS_ITEM_REPORT_TIME 0x0008
+#define PS_ITEM_REPORT_PERMS 0x0010
+#define PS_ITEM_REPORT_OWNER 0x0020
+#define PS_ITEM_REPORT_GROUP 0x0040
+#define PS_ITEM_REPORT_ACL 0x0080
+#define PS_ITEM_REPORT_XATTR 0x0100
+#define PS_ITEM_REPORT_CRTIME 0x0400
+#define PS_ITEM_BASIS_TYPE_FOLLOWS 0x0800
+#define PS_ITEM_XNAME_FOLLOWS 0x1000
+#define PS_ITEM_IS_NEW 0x2000
+#define PS_ITEM_LOCAL_CHANGE 0x4000
+#define PS_ITEM_TRANSFER 0x8000
+#define PS_ITEM_MISSING_DATA 0x10000 /* local only, as the next two */
+#define PS_ITEM_DELETED 0x20000
+#define PS_ITEM_MATCHED 0x40000
+
+#define PS_BASIS_DIR_LOW 0x00  /* index of an alternate destination */
+#define PS_BASIS_DIR_HIGH 0x7f
+#define PS_BASIS_FNAME 0x80
+#define PS_BASIS_PARTIAL_DIR 0x81
+#define PS_BASIS_BACKUP 0x82
+#define PS_BASIS_FUZZY 0x83
+
+/* ---- file list (owner: flist) --------------------------------------------------------------- */
+typedef struct ps_flist_decoder ps_flist_decoder;
+/* rules: the client's own filter list, against which received names are checked (flist.c:recv_file_entry, 3.x's
+ * trust-sender checks), with the implied arguments that lister_implied_args recorded; NULL: no checks. */
+ps_flist_decoder *flist_decoder_new(ps_ctx *c, ps_flists *all, ps_rules *rules);
+void flist_decoder_free(ps_flist_decoder *d);
+/* A new sub-list begins: parent = index in dir_entries, -1 for the first list. */
+int flist_decoder_begin(ps_flist_decoder *d, i32 parent);
+/* Decodes from the mux until the sub-list has ended (PS_DONE: sorted, cleaned, appended to all; id lists and the
+ * io_error word included as the protocol has them), input is used up (PS_AGAIN), or PS_FAIL. */
+int flist_decode(ps_flist_decoder *d, ps_mux_in *m, ps_message_fn fn, void *owner);
+
+typedef struct ps_lister ps_lister; /* sender: arguments and directories into sub-lists on the wire */
+ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root);
+void lister_free(ps_lister *l);
+int lister_arg(ps_lister *l, const char *path, size_t len);       /* one source argument, as flist.c:send_file_list takes it */
+int lister_files_from(ps_lister *l, const char *name, size_t len); /* one name of --files-from, below the single argument */
+/* Encodes the first list (all of it without inc_recurse); call after the arguments. PS_OK when it is complete, PS_FULL
+ * when out holds PS_SEND_HIGH_WATER bytes and it must be called again, PS_FAIL. */
+int lister_first(ps_lister *l, ps_mux_out *out);
+/* flist.c:send_extra_file_list: more sub-lists until `want` entries lie ahead of the generator. PS_DONE after
+ * NDX_FLIST_EOF was written. The ndx state is the session's writing direction. */
+int lister_more(ps_lister *l, ps_mux_out *out, ps_ndx_state *ndx, i32 want);
+
+/* ids: uidlist.c. Maps wire ids to local ones, and encodes names for our ids. */
+typedef struct ps_ids ps_ids;
+ps_ids *ids_new(ps_ctx *c);
+void ids_free(ps_ids *i);
+
+/* ---- generator (owner: generator): list × tree --------------------------------------------- */
+typedef struct ps_gen ps_gen;
+typedef enum { PS_SETTLED_OK, PS_SETTLED_REDO, PS_SETTLED_FAILED, PS_SETTLED_NO_SEND } ps_settled;
+ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest);
+void gen_free(ps_gen *g);
+/* Goes on through the lists received so far: compares, creates directories, links and devices, deletes, writes requests.
+ * PS_AGAIN: waits for a list or for files in progress; PS_FULL: out is above PS_SEND_HIGH_WATER, or the log or the events
+ * must be drained; PS_DONE: all phases over and the goodbye's NDX_DONEs written. Bounded: at most about 1 ms of work. */
+int gen_step(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx);
+/* The receiver (or the swarm) has settled a file that was asked for. Drives hard-link followers, redo, directory times,
+ * release of lists. Writes nothing itself; gen_step does. */
+int gen_settled(ps_gen *g, i32 ndx, ps_settled how);
+int gen_phase(const ps_gen *g);     /* 0 first, 1 redo, 2 delayed updates done … as generator.c counts them */
+bool gen_in_redo(const ps_gen *g, i32 ndx);
+/* Messages of the remote that concern the generator (MSG_NO_SEND, MSG_REDO never comes here, MSG_IO_ERROR in ctx). */
+
+/* Attributes of a finished file (rsync.c:set_file_attrs, dest_mode, chmod rules). */
+#define PS_ATTRS_REPORT 1       /* report_changed: count and itemize */
+#define PS_ATTRS_SKIP_MTIME 2
+#define PS_ATTRS_ACCURATE_TIME 4
+int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, const ps_flist *l, ps_file *f, const struct stat *have, int flags);
+u32 attrs_dest_mode(const ps_ctx *c, u32 file_mode, u32 stat_mode, u32 default_perms, bool exists); /* rsync.c:dest_mode */
+/* The directory that --partial-dir, --temp-dir, the alternate destinations resolve to for an entry. Paths relative to the
+ * destination root, or absolute where the user gave them so. */
+int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_t cap);
+
+/* ---- receiver (owner: receiver): replies → files --------------------------------------------- */
+typedef struct ps_recv ps_recv;
+ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_root *dest);
+void recv_free(ps_recv *r);
+/* One step of the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. */
+int recv_step(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner);
+
+/* ---- rendering (owner: rules): itemized and formatted lines ------------------------------------ */
+#define PS_RENDER_STDOUT 0   /* --out-format / -i / -v */
+#define PS_RENDER_LOG 1      /* --log-file-format, the daemon's log format */
+/* log.c:log_item: writes the line for an entry to the log stream with `code`, by the compiled format. `target`: hard-link
+ * or symlink target, or NULL. iflags: PS_ITEM_*. sent/received: bytes for %b and %c. */
+int render_item(ps_ctx *c, int code, const ps_flists *all, const ps_flist *l, const ps_file *f, u32 iflags, const char *target,
+                i64 transfer_bytes, i64 checksum_bytes);
+/* log.c:log_delete */
+int render_delete(ps_ctx *c, const char *path, u32 mode);
+/* Escapes control characters as rsync's filtered_fwrite does is Python's work on the log stream: nothing is escaped here. */
+
+#define PS_SEND_HIGH_WATER (512u * 1024u)
+
+#endif
