@@ -265,7 +265,38 @@ void ps_ctx_free(ps_ctx *c) {
     if (!c) return;
     buf_free(&c->log);
     buf_free(&c->events.text);
+    for (int i = 0; i < PS_STR_COUNT; i++) free(c->strings[i]);
+    for (u32 i = 0; i < c->alt_count; i++) free(c->alt_dirs[i]);
+    free(c->chmod_ops);
     free(c);
+}
+
+int ps_ctx_set_string(ps_ctx *c, int which, const char *text, size_t len) {
+    if (which < 0 || which >= PS_STR_COUNT) return ps_fail(c, 1, 0, "no string option %d", which);
+    char *copy = strndup(text, len);
+    if (!copy) return ps_fail_memory(c, "an option's value");
+    free(c->strings[which]);
+    c->strings[which] = copy;
+    return PS_OK;
+}
+
+int ps_ctx_add_alt_dir(ps_ctx *c, const char *path, size_t len) {
+    if (c->alt_count == PS_ALT_DIRS_MAX)
+        return ps_fail(c, 1, 0, "at most %d alternate destination directories may be given", PS_ALT_DIRS_MAX);
+    char *copy = strndup(path, len);
+    if (!copy) return ps_fail_memory(c, "an option's value");
+    c->alt_dirs[c->alt_count++] = copy;
+    return PS_OK;
+}
+
+int ps_ctx_set_chmod(ps_ctx *c, const ps_chmod_op *ops, uint32_t count) {
+    ps_chmod_op *copy = malloc((count + 1) * sizeof *copy);
+    if (!copy) return ps_fail_memory(c, "chmod rules");
+    if (count) memcpy(copy, ops, count * sizeof *copy);
+    free(c->chmod_ops);
+    c->chmod_ops = copy;
+    c->chmod_count = count;
+    return PS_OK;
 }
 
 ps_opts *ps_ctx_opts(ps_ctx *c) { return &c->o; }

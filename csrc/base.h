@@ -150,6 +150,7 @@ typedef struct ps_events {
 } ps_events;
 
 /* ---- context: one per session side; every part of that side holds a pointer to it --------- */
+struct ps_ids;
 struct ps_ctx {
     ps_opts o;         /* set by Python before the parts are made; not changed afterwards */
     ps_error error;    /* the first failure; status PS_FAIL refers to it */
@@ -160,7 +161,16 @@ struct ps_ctx {
     i32 io_error;      /* IOERR_* */
     bool got_xfer_error; /* any PS_LOG_ERROR_XFER was logged here: exit code 23 */
     bool cancelled;    /* set by ps_cancel, possibly from another thread */
+    char *strings[PS_STR_COUNT];
+    char *alt_dirs[PS_ALT_DIRS_MAX];
+    u32 alt_count;
+    ps_chmod_op *chmod_ops;
+    u32 chmod_count;
+    void *formats[2];  /* compiled output formats: owned and freed by render.c */
+    struct ps_ids *ids; /* made with the file list; freed by its owner */
 };
+
+static inline const char *ps_str(const ps_ctx *c, int which) { return c->strings[which]; }
 
 /* rsync's rprintf / rsyserr. Text goes to the log stream; Python decides where it is shown or sent. */
 void ps_log(ps_ctx *c, int code, const char *fmt, ...) PS_PRINTF(3, 4);

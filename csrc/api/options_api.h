@@ -73,4 +73,32 @@ typedef struct ps_opts {
 
 ps_opts *ps_ctx_opts(ps_ctx *c);
 
+/* strings, copied; paths without a slash at the end. NULL in C where not set. */
+#define PS_STR_PARTIAL_DIR 0   /* --partial-dir */
+#define PS_STR_TEMP_DIR 1      /* --temp-dir */
+#define PS_STR_BACKUP_DIR 2
+#define PS_STR_BACKUP_SUFFIX 3
+#define PS_STR_MODULE 4        /* daemon: the module's name, for messages and %m */
+#define PS_STR_MODULE_PATH 5   /* daemon: %P */
+#define PS_STR_USER 6          /* daemon: authenticated user, %u */
+#define PS_STR_HOST 7          /* daemon: %h */
+#define PS_STR_ADDRESS 8       /* daemon: %a */
+#define PS_STR_DONT_COMPRESS 9 /* sender: suffix patterns separated by one space */
+#define PS_STR_COUNT 10
+int ps_ctx_set_string(ps_ctx *c, int which, const char *text, size_t len);
+int ps_ctx_add_alt_dir(ps_ctx *c, const char *path, size_t len); /* --link-dest and kin, in order; at most PS_ALT_DIRS_MAX */
+#define PS_ALT_DIRS_MAX 20
+
+/* compiled --chmod rules, applied in order (chmod.c:tweak_mode): mode = (mode & mode_and) | mode_or, with X */
+typedef struct ps_chmod_op {
+    int32_t mode_and, mode_or, flags; /* PS_CHMOD_* */
+} ps_chmod_op;
+#define PS_CHMOD_DIRS_ONLY 1
+#define PS_CHMOD_FILES_ONLY 2
+#define PS_CHMOD_X_KEEP 4      /* a rule with X: execute bits only for directories and executables */
+#define PS_CHMOD_COPY_U 8      /* perms copied from the mode's user bits (g=u) */
+#define PS_CHMOD_COPY_G 16
+#define PS_CHMOD_COPY_O 32
+int ps_ctx_set_chmod(ps_ctx *c, const ps_chmod_op *ops, uint32_t count);
+
 #endif
