@@ -27,8 +27,7 @@ FIRST = ["base_api.h", "options_api.h"]  # the others use their types
 
 
 def api_headers() -> list[pathlib.Path]:
-    found = sorted((CSRC / "api").glob("*_api.h"), key=lambda p: (FIRST.index(p.name) if p.name in FIRST else 99, p.name))
-    return found
+    return sorted((CSRC / "api").glob("*_api.h"), key=lambda p: (FIRST.index(p.name) if p.name in FIRST else 99, p.name))
 
 
 def declarations() -> str:
