@@ -1,0 +1,45 @@
+# The two that matter: `make demo` runs the main job, `make test` passes the tests. Both install what they need.
+
+PYTHON ?= /usr/bin/python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: test test-slow test-sanitize check native setup demo demo-short bench fuzz clean
+
+test: native check
+	$(BIN)/pytest -m "not slow"
+	$(MAKE) test-sanitize
+
+test-slow: native
+	$(BIN)/pytest -m slow
+
+# The C core's own tests and the replay of the fuzz corpus, under ASan and UBSan.
+test-sanitize: setup
+	$(BIN)/python csrc/build_native.py --sanitize
+	tools/sanitized $(BIN)/pytest -p no:cacheprovider -m "not slow" tests/engine
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict -p prsync
+
+native: setup
+	$(BIN)/python csrc/build_native.py
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml tools/setup
+	tools/setup "$(PYTHON)" "$(VENV)"
+	touch $@
+
+demo: native
+	$(BIN)/python -m demo
+
+demo-short: native
+	$(BIN)/python -m demo --short
+
+bench: native
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf build dist *.egg-info prsync/*.so

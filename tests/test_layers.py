@@ -1,0 +1,79 @@
+"""The import rules of the design: downwards only, pure modules stay pure, one importer of the core."""
+
+import ast
+import pathlib
+
+import pytest
+
+PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "prsync"
+# Higher may import lower. Modules at the package's top belong to the layer named here.
+LAYERS = {
+    "errors": 0,
+    "version": 0,
+    "privileges": 0,
+    "engine": 1,
+    "protocol": 2,
+    "net": 3,
+    "sources": 4,
+    "transfer": 5,
+    "swarm": 5,
+    "registry": 5,
+    "session": 6,
+    "options": 7,
+    "config": 7,
+    "cli": 8,
+}
+SIBLINGS = {"transfer", "swarm", "registry"}  # same height: none imports another
+# Values that every layer may name: what the command line and the configuration say.
+READ_BY_ALL = {"options", "config"}
+IMPURE = {"trio", "time", "random", "os", "socket"}
+PURE = [*(PACKAGE / "protocol").glob("*.py"), PACKAGE / "swarm" / "scheduler.py", PACKAGE / "registry" / "nomination.py"]
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def part_of(path: pathlib.Path) -> str:
+    name = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return name if name in LAYERS else name.split("_")[0]
+
+
+def imports_of(path: pathlib.Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "prsync" else {node.module}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_module_imports_only_layers_below(path: pathlib.Path) -> None:
+    own = part_of(path)
+    if own in ("__init__", "__main__"):
+        return
+    assert own in LAYERS, f"{path}: give its part a layer"
+    for name in imports_of(path):
+        if not name.startswith("prsync."):
+            continue
+        other = name.split(".")[1]
+        other = other if other in LAYERS else other.split("_")[0]
+        if other in ("_native", own) or other in READ_BY_ALL:
+            continue
+        assert LAYERS[other] < LAYERS[own] or (LAYERS[other] == LAYERS[own] and own not in SIBLINGS), f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_pure_module_imports_nothing_impure(path: pathlib.Path) -> None:
+    if path.exists():
+        assert not {name.split(".")[0] for name in imports_of(path)} & IMPURE, path
+
+
+def test_core_is_imported_by_one_module_only() -> None:
+    importers = [p for p in MODULES if any(n == "prsync._native" or n.startswith("prsync._native") for n in imports_of(p))]
+    assert importers == [PACKAGE / "engine" / "native.py"]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_module_of_over_400_lines_says_why(path: pathlib.Path) -> None:
+    lines = path.read_text().splitlines()
+    assert len(lines) <= 400 or "long:" in lines[0], f"{path}: {len(lines)} lines"
