@@ -47,6 +47,18 @@ typedef int (*ps_match_fn)(void *owner, const u8 *literal, size_t literal_len, i
  * returned when that was not PS_OK. i64 *matched: bytes covered by blocks. */
 int match_fd(ps_sums *s, ps_block_hasher *h, int fd, i64 size, ps_sum *file_sum, ps_match_fn fn, void *owner, i64 *matched);
 
+/* The same in steps, for the sender, whose output is bounded (match_fd may be a loop over it). in_place: the basis is being
+ * overwritten (match.c:updating_basis_file): only blocks at or after the current offset, or identical at the same offset. */
+typedef struct ps_match ps_match; /* reusable: one per session */
+ps_match *match_new(void);
+void match_free(ps_match *m);
+bool match_begin(ps_match *m, ps_sums *s, ps_block_hasher *h, int fd, i64 size, bool in_place, ps_sum *file_sum, ps_match_fn fn,
+                 void *owner); /* false: memory */
+/* Goes on over about 256 KiB of the file. PS_OK: call again; PS_DONE: the end, everything was reported; PS_FAIL: read error
+ * (errno; 0 when the file ended early); else what fn returned. */
+int match_step(ps_match *m);
+i64 match_matched(const ps_match *m); /* bytes covered by blocks so far */
+
 /* ---- BLAKE3, digests and pieces: design.md section 8 ---- */
 typedef struct ps_blake3 ps_blake3;
 u32 piece_log2(u64 size);                 /* piece length is 1 << this: 2^k KiB, smallest >= max(256 KiB, size/2048), <= 16 MiB */
