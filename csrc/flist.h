@@ -63,6 +63,9 @@ struct ps_flist {
     u32 sum_len;
     u32 low, high;       /* active range [low, high) after cleaning */
     i32 in_progress, to_redo; /* receiver: files asked for and not settled; to be asked for again */
+    bool done_sent;      /* receiver, inc_recurse: the generator has written this list's NDX_DONE and is through with it. The
+                          * receiver drops the list when the sender's NDX_DONE for it comes back: echoed items before that
+                          * still refer to it. */
     ps_flist *next, *prev;
 };
 

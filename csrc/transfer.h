@@ -83,6 +83,11 @@ int gen_step(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx);
 /* The receiver (or the swarm) has settled a file that was asked for. Drives hard-link followers, redo, directory times,
  * release of lists. Writes nothing itself; gen_step does. */
 int gen_settled(ps_gen *g, i32 ndx, ps_settled how);
+/* The sender has answered the NDX_DONE that ended a phase (rsync's MSG_DONE count): called once for each of them, after the
+ * receiver has done what belongs to that phase (delayed updates before the second). */
+void gen_phase_ended(ps_gen *g);
+/* Lists: gen writes a list's NDX_DONE, sets its done_sent and touches it no more; recv drops it at the sender's echo.
+ * With o.dry_run > 1 the destination directory does not exist and the root given to gen and recv is NULL. */
 int gen_phase(const ps_gen *g);     /* 0 first, 1 redo, 2 delayed updates done … as generator.c counts them */
 bool gen_in_redo(const ps_gen *g, i32 ndx);
 /* Messages of the remote that concern the generator (MSG_NO_SEND, MSG_REDO never comes here, MSG_IO_ERROR in ctx). */
@@ -103,6 +108,16 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
 void recv_free(ps_recv *r);
 /* One step of the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. */
 int recv_step(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner);
+/* util1.c:full_fname: the path in quotes beneath PS_STR_CURR_DIR, with the module's name on a daemon. Returns out. */
+#define PS_FULL_FNAME 8704
+const char *full_fname(const ps_ctx *c, const char *path, char out[PS_FULL_FNAME]);
+/* progress.c: the receiver's and the sender's --progress lines, written to the log stream as PS_LOG_CLIENT. */
+typedef struct ps_progress ps_progress;
+ps_progress *progress_new(ps_ctx *c);
+void progress_free(ps_progress *p);
+void progress_file(ps_progress *p, i32 index);                 /* progress.c:set_current_file_index: entries before this one */
+void progress_show(ps_progress *p, i64 offset, i64 size);
+void progress_end(ps_progress *p, i64 size, bool list_complete); /* list_complete: no more lists will come */
 
 /* ---- rendering (owner: rules): itemized and formatted lines ------------------------------------ */
 #define PS_RENDER_STDOUT 0   /* --out-format / -i / -v */

@@ -84,7 +84,9 @@ ps_opts *ps_ctx_opts(ps_ctx *c);
 #define PS_STR_HOST 7          /* daemon: %h */
 #define PS_STR_ADDRESS 8       /* daemon: %a */
 #define PS_STR_DONT_COMPRESS 9 /* sender: suffix patterns separated by one space */
-#define PS_STR_COUNT 10
+#define PS_STR_LOCAL_NAME 10   /* receiver: the one file's name below the destination (main.c:get_local_name); set by pull */
+#define PS_STR_CURR_DIR 11     /* absolute path of the destination or source directory, for messages (util1.c:full_fname) */
+#define PS_STR_COUNT 12
 int ps_ctx_set_string(ps_ctx *c, int which, const char *text, size_t len);
 int ps_ctx_add_alt_dir(ps_ctx *c, const char *path, size_t len); /* --link-dest and kin, in order; at most PS_ALT_DIRS_MAX */
 #define PS_ALT_DIRS_MAX 20
