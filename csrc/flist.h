@@ -2,6 +2,9 @@
 #ifndef PS_FLIST_H
 #define PS_FLIST_H
 #include "base.h"
+#include "api/flist_api.h"
+
+struct ps_rules;
 
 /* ps_file.flags */
 #define PS_F_TOP_DIR 0x0001      /* an argument's own directory: XMIT_TOP_DIR */
@@ -39,8 +42,8 @@ typedef struct ps_file {
 typedef struct ps_file_extra {
     u32 link, link_len;  /* target in the sub-list's arena; PS_NO_OFFSET */
     u32 rdev_major, rdev_minor;
-    i32 hlink;           /* group: the ndx of the group's first entry (receiver); see hlink.c */
-    i32 hlink_prev;      /* receiver: chain towards the first */
+    i32 hlink;           /* group number as sent (receiver): names the group, see flists_link_group; -1 none */
+    i32 hlink_prev;      /* receiver: ndx of the member before this one, -1: the first (hlink.c:F_HL_PREV) */
 } ps_file_extra;
 
 /* A directory name used by entries ("" for the top). Kept for the whole transfer: generators and deletion need it. */
@@ -70,7 +73,7 @@ struct ps_flist {
 };
 
 /* All sub-lists of a transfer and what they share. */
-typedef struct ps_flists {
+struct ps_flists {
     ps_ctx *ctx;
     ps_flist *first, *last;
     u32 list_count;      /* live lists */
@@ -84,16 +87,35 @@ typedef struct ps_flists {
      * NDX_FLIST_OFFSET. */
     struct ps_dir_entry *dir_entries;
     u32 dir_entry_count, dir_entry_cap;
-} ps_flists;
+    i32 first_send_dir;  /* inc_recurse: the first directory whose list is to be sent, -1 none */
+    struct ps_rules *rules; /* receiver, -m: what must not be pruned; may be NULL */
+    u32 *dir_hash;       /* open addressing over dirs, UINT32_MAX free */
+    u32 dir_hash_cap;
+    u64 hash_seed;
+    struct ps_link_group *link_groups;
+    u32 link_group_count, link_group_cap;
+};
+
+/* A hard-link group (-H) of the receiver, alive over all sub-lists: hlink.c's prior_hlinks. */
+typedef struct ps_link_group {
+    i32 group;           /* -1: free slot of the table */
+    i32 last_ndx;        /* the group's last entry so far; with name set: settled */
+    u32 name, name_len;  /* path of a finished member, in dir_arena, once the generator knows it; PS_NO_OFFSET */
+} ps_link_group;
+/* The group's record, NULL when unknown (add: when out of memory). Valid until the next call with add. */
+ps_link_group *flists_link_group(ps_flists *all, i32 group, bool add);
 
 /* rsync's dir_flist: one per directory of the transfer, alive until the end. */
 typedef struct ps_dir_entry {
-    ps_file file;        /* a copy; name and dir as there; its arena: ps_flists.dir_arena */
+    ps_file file;        /* a copy; its name lies in ps_flists.dir_arena; flags are those after cleaning */
+    u32 self;            /* index into ps_flists.dirs of its own path */
     i32 parent, first_child, next_sibling; /* the tree in which lists are sent, -1 none */
     i32 list_ndx;        /* ndx of the directory's entry in its own list */
     bool got_list, sent_list;
 } ps_dir_entry;
 
+ps_flists *flists_new(ps_ctx *c);
+void flists_free(ps_flists *all);
 ps_flist *flists_add(ps_flists *all, u32 reserve);
 void flists_drop_first(ps_flists *all);
 ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx); /* NULL: no live list has it */
@@ -108,9 +130,20 @@ static inline ps_file_extra *file_extra(const ps_flist *l, const ps_file *f) {
     return f->extra == PS_NO_EXTRA ? NULL : &l->extras[f->extra];
 }
 const char *file_link(const ps_flist *l, const ps_file *f); /* symlink target or NULL */
+ps_file *flist_push(ps_flist *l); /* a zeroed entry (extra: none) at the end; NULL: memory */
+ps_file_extra *flist_push_extra(ps_flist *l, ps_file *f);
+/* A component count as F_DEPTH: 1 for an entry at the top, 0 for ".". */
+i32 file_depth(const ps_flists *all, const ps_flist *l, const ps_file *f);
+static inline bool file_is_dot(const ps_flist *l, const ps_file *f) { return f->name_len == 1 && *file_name(l, f) == '.'; }
 
 /* flist.c:f_name_cmp for protocol >= 29, and flist.c:flist_sort_and_clean. */
 int file_compare(const ps_flists *all, const ps_flist *la, const ps_file *a, const ps_flist *lb, const ps_file *b);
+/* Under inc_recurse also appends the list's directories to dir_entries, as children of l->parent_ndx (add_dirs_to_tree). */
 int flist_sort_and_clean(ps_flists *all, ps_flist *l, bool strip_root);
+/* Index of the active entry `dir`/`name` in a cleaned list, -1 none. want_dir: 1 directories, 0 others, -1 a directory's
+ * first, then others (flist.c:flist_find_name). */
+i32 flist_find(const ps_flists *all, const ps_flist *l, u32 dir, const char *name, size_t len, int want_dir);
+/* hlink.c:match_hard_links: sets PS_F_HLINK_FIRST, PS_F_HLINK_LAST and hlink_prev once a list is complete. */
+int flist_match_links(ps_flists *all, ps_flist *l);
 
 #endif

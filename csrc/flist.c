@@ -1,0 +1,272 @@
+#include "flist.h"
+#include "root.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+
+/* ---- lists --------------------------------------------------------------------------------- */
+
+ps_flists *flists_new(ps_ctx *c) {
+    ps_flists *all = calloc(1, sizeof *all);
+    if (!all) {
+        ps_fail_memory(c, "the file list");
+        return NULL;
+    }
+    all->ctx = c;
+    all->first_send_dir = -1;
+    all->next_ndx_start = c->o.inc_recurse ? 1 : 0;
+    if (getrandom(&all->hash_seed, sizeof all->hash_seed, GRND_NONBLOCK) < 0) all->hash_seed = (u64)(uintptr_t)all;
+    if (flists_dir(all, "", 0, 0) != 0) {
+        ps_fail_memory(c, "the file list");
+        flists_free(all);
+        return NULL;
+    }
+    return all;
+}
+
+static void flist_free(ps_flist *l) {
+    free(l->files);
+    arena_free(&l->names);
+    free(l->extras);
+    free(l->sums);
+    free(l);
+}
+
+void flists_free(ps_flists *all) {
+    if (!all) return;
+    for (ps_flist *l = all->first, *next; l; l = next) {
+        next = l->next;
+        flist_free(l);
+    }
+    free(all->dirs);
+    arena_free(&all->dir_arena);
+    free(all->dir_entries);
+    free(all->dir_hash);
+    free(all->link_groups);
+    free(all);
+}
+
+ps_flist *flists_add(ps_flists *all, u32 reserve) {
+    ps_flist *l = calloc(1, sizeof *l);
+    if (!l) return NULL;
+    if (reserve) {
+        l->files = malloc(reserve * sizeof *l->files);
+        if (!l->files) {
+            free(l);
+            return NULL;
+        }
+        l->cap = reserve;
+    }
+    if (all->last) all->next_ndx_start = all->last->ndx_start + (i32)all->last->count + 1;
+    l->ndx_start = all->next_ndx_start;
+    l->parent_ndx = -1;
+    l->prev = all->last;
+    if (all->last)
+        all->last->next = l;
+    else
+        all->first = l;
+    all->last = l;
+    all->list_count++;
+    return l;
+}
+
+void flists_drop_first(ps_flists *all) {
+    ps_flist *l = all->first;
+    if (!l) return;
+    all->first = l->next;
+    if (l->next) {
+        l->next->prev = NULL;
+    } else {
+        all->last = NULL;
+        all->next_ndx_start = l->ndx_start + (i32)l->count + 1;
+    }
+    all->list_count--;
+    flist_free(l);
+}
+
+ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx) {
+    for (ps_flist *l = all->first; l; l = l->next) {
+        if (ndx < l->ndx_start) return NULL; /* the gap before a list is its directory, which is in an older list */
+        if (ndx - l->ndx_start < (i32)l->count) return l;
+    }
+    return NULL;
+}
+
+ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list) {
+    ps_flist *l = flists_for_ndx(all, ndx);
+    if (list) *list = l;
+    return l ? &l->files[ndx - l->ndx_start] : NULL;
+}
+
+static bool grow(void **data, u32 *cap, size_t size, u32 first) {
+    u32 more = *cap ? *cap * 2 : first;
+    if (more <= *cap) return false;
+    void *grown = realloc(*data, more * size);
+    if (!grown) return false;
+    *data = grown;
+    *cap = more;
+    return true;
+}
+
+ps_file *flist_push(ps_flist *l) {
+    if (PS_UNLIKELY(l->count == l->cap)) {
+        void *p = l->files;
+        bool ok = grow(&p, &l->cap, sizeof *l->files, 32);
+        l->files = p;
+        if (!ok) return NULL;
+    }
+    ps_file *f = &l->files[l->count++];
+    *f = (ps_file){.extra = PS_NO_EXTRA};
+    return f;
+}
+
+ps_file_extra *flist_push_extra(ps_flist *l, ps_file *f) {
+    if (l->extra_count == l->extra_cap) {
+        void *p = l->extras;
+        bool ok = grow(&p, &l->extra_cap, sizeof *l->extras, 16);
+        l->extras = p;
+        if (!ok) return NULL;
+    }
+    f->extra = l->extra_count;
+    ps_file_extra *e = &l->extras[l->extra_count++];
+    *e = (ps_file_extra){.link = PS_NO_OFFSET, .hlink = -1, .hlink_prev = -1};
+    return e;
+}
+
+/* ---- directory names ----------------------------------------------------------------------- */
+
+static u64 mix(u64 h, u64 v) {
+    h = (h ^ v) * 0x9fb21c651e98df25ull;
+    return h ^ h >> 32;
+}
+
+static u32 hash_path(const ps_flists *all, const char *path, size_t len, u32 root) {
+    u64 h = mix(all->hash_seed, (u64)len << 32 | root);
+    for (; len >= 8; path += 8, len -= 8) {
+        u64 v;
+        memcpy(&v, path, 8);
+        h = mix(h, v);
+    }
+    u64 v = 0;
+    memcpy(&v, path, len);
+    return (u32)mix(h, v);
+}
+
+static bool rehash(ps_flists *all) {
+    u32 cap = all->dir_hash_cap ? all->dir_hash_cap * 2 : 256;
+    u32 *table = malloc(cap * sizeof *table);
+    if (!table) return false;
+    memset(table, 0xff, cap * sizeof *table);
+    for (u32 i = 0; i < all->dir_count; i++) {
+        const ps_dirname *d = &all->dirs[i];
+        u32 at = hash_path(all, arena_at(&all->dir_arena, d->path), d->path_len, d->root) & (cap - 1);
+        while (table[at] != UINT32_MAX) at = (at + 1) & (cap - 1);
+        table[at] = i;
+    }
+    free(all->dir_hash);
+    all->dir_hash = table;
+    all->dir_hash_cap = cap;
+    return true;
+}
+
+/* util1.c:count_dir_elements: "." components do not count. */
+static u32 count_components(const char *p, size_t len) {
+    u32 n = 0;
+    for (size_t i = 0; i < len;) {
+        size_t start = i;
+        while (i < len && p[i] != '/') i++;
+        if (i > start && !(i == start + 1 && p[start] == '.' && start)) n++;
+        i++;
+    }
+    return n;
+}
+
+u32 flists_dir(ps_flists *all, const char *path, size_t len, u32 root) {
+    if (all->dir_count >= all->dir_hash_cap / 2 && !rehash(all)) return UINT32_MAX;
+    u32 mask = all->dir_hash_cap - 1, at = hash_path(all, path, len, root) & mask;
+    for (; all->dir_hash[at] != UINT32_MAX; at = (at + 1) & mask) {
+        const ps_dirname *d = &all->dirs[all->dir_hash[at]];
+        if (d->path_len == len && d->root == root && memcmp(arena_at(&all->dir_arena, d->path), path, len) == 0)
+            return all->dir_hash[at];
+    }
+    if (all->dir_count == all->dir_cap) {
+        void *p = all->dirs;
+        bool ok = grow(&p, &all->dir_cap, sizeof *all->dirs, 64);
+        all->dirs = p;
+        if (!ok) return UINT32_MAX;
+    }
+    u32 text = arena_put(&all->dir_arena, path, len);
+    if (text == PS_NO_OFFSET) return UINT32_MAX;
+    u32 index = all->dir_count++;
+    all->dirs[index] = (ps_dirname){text, (u32)len, count_components(arena_at(&all->dir_arena, text), len), root};
+    all->dir_hash[at] = index;
+    return index;
+}
+
+/* ---- entries ------------------------------------------------------------------------------- */
+
+size_t file_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char *out) {
+    const ps_dirname *d = &all->dirs[f->dir];
+    size_t n = d->path_len;
+    if (n) {
+        memcpy(out, arena_at(&all->dir_arena, d->path), n);
+        if (out[n - 1] != '/') out[n++] = '/';
+    }
+    memcpy(out + n, file_name(l, f), f->name_len);
+    n += f->name_len;
+    out[n] = 0;
+    return n;
+}
+
+i32 file_depth(const ps_flists *all, const ps_flist *l, const ps_file *f) {
+    i32 depth = (i32)all->dirs[f->dir].depth + 1;
+    return S_ISDIR(f->mode) && file_is_dot(l, f) ? depth - 1 : depth;
+}
+
+const char *file_link(const ps_flist *l, const ps_file *f) {
+    const ps_file_extra *e = file_extra(l, f);
+    return e && e->link != PS_NO_OFFSET ? arena_at(&l->names, e->link) : NULL;
+}
+
+/* ---- hard-link groups ------------------------------------------------------------------------ */
+
+static u32 group_slot(const ps_link_group *table, u32 cap, i32 group) {
+    u32 at = ((u32)group * 0x9E3779B1u) >> 7 & (cap - 1);
+    while (table[at].group != -1 && table[at].group != group) at = (at + 1) & (cap - 1);
+    return at;
+}
+
+static bool grow_groups(ps_flists *all) {
+    u32 cap = all->link_group_cap ? all->link_group_cap * 2 : 256;
+    ps_link_group *table = malloc(cap * sizeof *table);
+    if (!table) return false;
+    for (u32 i = 0; i < cap; i++) table[i].group = -1;
+    for (u32 i = 0; i < all->link_group_cap; i++) {
+        const ps_link_group *g = &all->link_groups[i];
+        if (g->group != -1) table[group_slot(table, cap, g->group)] = *g;
+    }
+    free(all->link_groups);
+    all->link_groups = table;
+    all->link_group_cap = cap;
+    return true;
+}
+
+ps_link_group *flists_link_group(ps_flists *all, i32 group, bool add) {
+    if (add && all->link_group_count >= all->link_group_cap / 2 && !grow_groups(all)) return NULL;
+    if (!all->link_group_cap) return NULL;
+    ps_link_group *g = &all->link_groups[group_slot(all->link_groups, all->link_group_cap, group)];
+    if (g->group == group) return g;
+    if (!add) return NULL;
+    *g = (ps_link_group){group, -1, PS_NO_OFFSET, 0};
+    all->link_group_count++;
+    return g;
+}
+
+/* ---- for Python ------------------------------------------------------------------------------ */
+
+ps_flists *ps_flists_new(ps_ctx *c) { return flists_new(c); }
+void ps_flists_free(ps_flists *all) { flists_free(all); }
+ps_root *ps_root_open(ps_ctx *c, const char *path, bool create) { return root_open(c, path, create); }
+ps_root *ps_root_from_fd(ps_ctx *c, int fd) { return root_from_fd(c, fd); }
+void ps_root_free(ps_root *r) { root_free(r); }
+int ps_root_fd(const ps_root *r) { return root_fd(r); }
