@@ -101,6 +101,12 @@ typedef struct ps_chmod_op {
 #define PS_CHMOD_COPY_U 8      /* perms copied from the mode's user bits (g=u) */
 #define PS_CHMOD_COPY_G 16
 #define PS_CHMOD_COPY_O 32
+/* With one of the COPY flags: bits = the source's three bits, put into the places named by DST, & mode_or (which carries
+ * chmod.c's ModeCOPY_AND there and adds no bits itself); mode & mode_and, then bits are set, or cleared with COPY_SUB. */
+#define PS_CHMOD_DST_U 64
+#define PS_CHMOD_DST_G 128
+#define PS_CHMOD_DST_O 256
+#define PS_CHMOD_COPY_SUB 512
 int ps_ctx_set_chmod(ps_ctx *c, const ps_chmod_op *ops, uint32_t count);
 
 #endif
