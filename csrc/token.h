@@ -21,8 +21,21 @@ static inline bool token_in_wants_blocks(const ps_opts *o) { return o->compress 
 typedef struct ps_token_out ps_token_out;
 ps_token_out *token_out_new(ps_ctx *c);
 void token_out_free(ps_token_out *t);
-void token_out_begin(ps_token_out *t, bool compress_this_file); /* `dont compress` suffixes: level 0 as rsync does */
+/* A new file. compress_this_file false: the least effort that the kind has (a suffix of `dont compress`). */
+void token_out_begin(ps_token_out *t, bool compress_this_file);
 int token_out_literal(ps_token_out *t, ps_mux_out *m, const u8 *data, size_t n);
 int token_out_block(ps_token_out *t, ps_mux_out *m, i32 block, const u8 *data, size_t n); /* data: for zlib's history; NULL else */
 int token_out_end(ps_token_out *t, ps_mux_out *m);
+static inline bool token_out_wants_blocks(const ps_opts *o) { return o->compress == PS_Z_ZLIB; }
+/* Plain streams only: writes the head of a literal run of n bytes and gives the place for them, to be read straight from
+ * a file (n <= PS_TOKEN_RUN). The caller fills all of it. NULL: memory. */
+#define PS_TOKEN_RUN ((size_t)PS_MUX_OUT_FRAME - 4)
+u8 *token_out_room(ps_mux_out *m, size_t n);
+
+/* ---- `dont compress`: names that are not worth it, token.c:set_compression ---- */
+typedef struct ps_token_skip ps_token_skip;
+/* patterns: separated by one space, matched without regard to case against the last component. NULL: memory. */
+ps_token_skip *token_skip_new(const char *patterns);
+void token_skip_free(ps_token_skip *s);
+bool token_skip_match(const ps_token_skip *s, const char *name);
 #endif
