@@ -28,23 +28,44 @@ typedef struct ps_sum_head { i32 count, block_length, strong_length, remainder; 
 void sum_head_for(i64 file_length, i32 block_size_option, int protocol, int kind, bool longest_strong, ps_sum_head *out);
 
 /* Sums of every block of an open file, appended to out as they go on the wire: u32 weak, strong[strong_length].
- * buf: scratch of buf_len bytes. Returns PS_OK, PS_FAIL with errno set (a read error; the caller says which file). */
+ * What lies beyond the end of a file that has shrunk counts as zeros, as in rsync. Returns PS_OK, PS_FAIL with errno set
+ * (a read error; the caller says which file). */
 int block_sums_of_fd(ps_block_hasher *h, int fd, const ps_sum_head *head, ps_buf *out);
+/* The same for `count` blocks from block `first` on, to do a large file in steps. */
+int block_sums_range(ps_block_hasher *h, int fd, const ps_sum_head *head, i32 first, i32 count, ps_buf *out);
 
 /* ---- search: blocks of `sums` within new data (match.c:hash_search) ---- */
-typedef struct ps_sums ps_sums; /* received block sums with their hash table */
+typedef struct ps_sums ps_sums; /* received block sums with their hash table; reusable */
 ps_sums *sums_new(void);
 void sums_free(ps_sums *s);
 /* wire: head->count × (4 + strong_length) bytes, copied and indexed. false: memory. */
 bool sums_load(ps_sums *s, const ps_sum_head *head, const u8 *wire);
 const ps_sum_head *sums_head(const ps_sums *s);
+/* match.c:updating_basis_file: the receiver overwrites its basis, so a block may only be used where it still stands.
+ * Set after sums_load, which clears it. */
+void sums_set_inplace(ps_sums *s, bool on);
 
 /* The searcher reads an open file front to back with bounded memory and reports runs in order: literal data
- * (pointer valid during the call) or block indexes. Emulates match.c's choice of blocks (prefers the next adjacent
- * block, then the first with that sum; honours the short last block). */
+ * (pointer valid during the call) followed by a block index. Emulates match.c's choice of blocks (prefers the next adjacent
+ * block, then the last with that sum; honours the short last block). */
 typedef int (*ps_match_fn)(void *owner, const u8 *literal, size_t literal_len, i32 block); /* block -1: literal only */
-/* file_sum (may be NULL) is updated with every byte of the file. Returns PS_OK, PS_FAIL (errno: read error), or what fn
- * returned when that was not PS_OK. i64 *matched: bytes covered by blocks. */
+
+typedef struct ps_match ps_match; /* reusable; holds the window */
+ps_match *match_new(void);
+void match_free(ps_match *m);
+/* s may be NULL or empty: the whole file from `start` is literal. start > 0 (--append) only without blocks: what lies before
+ * it is neither read nor summed. file_sum (may be NULL) is updated with every byte from `start` on. */
+void match_begin(ps_match *m, ps_sums *s, ps_block_hasher *h, int fd, i64 start, i64 size, ps_sum *file_sum, ps_match_fn fn, void *owner);
+/* Searches until fn returns something other than PS_OK, which is returned (what fn was given counts as taken, so that
+ * after PS_FULL match_step may be called again); PS_DONE at the end of the file; PS_FAIL with match_errno set: read error, or
+ * ENODATA when the file has become shorter than `size`. */
+int match_step(ps_match *m);
+int match_errno(const ps_match *m);        /* 0: no read error so far */
+i64 match_matched_bytes(const ps_match *m); /* bytes covered by blocks */
+i64 match_literal_bytes(const ps_match *m);
+i64 match_offset(const ps_match *m);        /* bytes of the file reported so far: progress */
+
+/* All of it in one call: PS_OK at the end, PS_FAIL (errno: read error), or what fn returned when that was not PS_OK. */
 int match_fd(ps_sums *s, ps_block_hasher *h, int fd, i64 size, ps_sum *file_sum, ps_match_fn fn, void *owner, i64 *matched);
 
 /* The same in steps, for the sender, whose output is bounded (match_fd may be a loop over it). in_place: the basis is being

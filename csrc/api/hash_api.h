@@ -1,6 +1,20 @@
 /* Read by cffi as well: declarations and `#define NAME number` only. */
 #ifndef PS_HASH_API_H
 #define PS_HASH_API_H
+#define PS_LIMIT_DIGEST 64 /* bytes of the longest digest: what `out` must hold */
+
 /* Small calls for tests and for control code; bulk users are in C. */
+
+/* Checksum or digest (PS_SUM_*) of a buffer. PS_FAIL: the kind is unknown or libcrypto refuses it. */
 int ps_hash_bytes(int kind, const uint8_t *data, size_t n, uint8_t *out /* 64 */, size_t *out_len);
+/* The same of an open file from its start to its end. PS_FAIL: errno in *error, 0 for an unknown kind. */
+int ps_hash_fd(int kind, int fd, uint8_t *out /* 64 */, size_t *out_len, int *error);
+uint32_t ps_weak_sum(const uint8_t *data, size_t n);
+int ps_block_sum(int kind, int32_t seed, bool proper_seed_order, const uint8_t *data, size_t n, uint8_t *out /* 64 */, size_t *out_len);
+
+typedef struct ps_head { int32_t count, block_length, strong_length, remainder; } ps_head;
+void ps_head_for(int64_t file_length, int32_t block_size, int protocol, int kind, bool longest_strong, ps_head *out);
+/* Wire form of all block sums of an open file; out holds count * (4 + strong_length) bytes. */
+int ps_block_sums(int kind, int32_t seed, bool proper_seed_order, int fd, int64_t file_length, const ps_head *head, uint8_t *out,
+                  int *error);
 #endif
