@@ -41,31 +41,14 @@ void sums_free(ps_sums *s);
 /* wire: head->count × (4 + strong_length) bytes, copied and indexed. false: memory. */
 bool sums_load(ps_sums *s, const ps_sum_head *head, const u8 *wire);
 const ps_sum_head *sums_head(const ps_sums *s);
-/* match.c:updating_basis_file: the receiver overwrites its basis, so a block may only be used where it still stands.
- * Set after sums_load, which clears it. */
-void sums_set_inplace(ps_sums *s, bool on);
 
 /* The searcher reads an open file front to back with bounded memory and reports runs in order: literal data
  * (pointer valid during the call) followed by a block index. Emulates match.c's choice of blocks (prefers the next adjacent
  * block, then the last with that sum; honours the short last block). */
 typedef int (*ps_match_fn)(void *owner, const u8 *literal, size_t literal_len, i32 block); /* block -1: literal only */
 
-typedef struct ps_match ps_match; /* reusable; holds the window */
-ps_match *match_new(void);
-void match_free(ps_match *m);
-/* s may be NULL or empty: the whole file from `start` is literal. start > 0 (--append) only without blocks: what lies before
- * it is neither read nor summed. file_sum (may be NULL) is updated with every byte from `start` on. */
-void match_begin(ps_match *m, ps_sums *s, ps_block_hasher *h, int fd, i64 start, i64 size, ps_sum *file_sum, ps_match_fn fn, void *owner);
-/* Searches until fn returns something other than PS_OK, which is returned (what fn was given counts as taken, so that
- * after PS_FULL match_step may be called again); PS_DONE at the end of the file; PS_FAIL with match_errno set: read error, or
- * ENODATA when the file has become shorter than `size`. */
-int match_step(ps_match *m);
-int match_errno(const ps_match *m);        /* 0: no read error so far */
-i64 match_matched_bytes(const ps_match *m); /* bytes covered by blocks */
-i64 match_literal_bytes(const ps_match *m);
-i64 match_offset(const ps_match *m);        /* bytes of the file reported so far: progress */
-
-/* All of it in one call: PS_OK at the end, PS_FAIL (errno: read error), or what fn returned when that was not PS_OK. */
+/* file_sum (may be NULL) is updated with every byte of the file. Returns PS_OK, PS_FAIL (errno: read error, 0 when the file
+ * ended early), or what fn returned when that was not PS_OK. i64 *matched: bytes covered by blocks. */
 int match_fd(ps_sums *s, ps_block_hasher *h, int fd, i64 size, ps_sum *file_sum, ps_match_fn fn, void *owner, i64 *matched);
 
 /* The same in steps, for the sender, whose output is bounded (match_fd may be a loop over it). in_place: the basis is being
@@ -76,7 +59,9 @@ void match_free(ps_match *m);
 bool match_begin(ps_match *m, ps_sums *s, ps_block_hasher *h, int fd, i64 size, bool in_place, ps_sum *file_sum, ps_match_fn fn,
                  void *owner); /* false: memory */
 /* Goes on over about 256 KiB of the file. PS_OK: call again; PS_DONE: the end, everything was reported; PS_FAIL: read error
- * (errno; 0 when the file ended early); else what fn returned. */
+ * (errno; 0 when the file ended early); else what fn returned: that run counts as taken, so after PS_FULL go on with another
+ * call. Literal data is handed on in runs of at most PS_MATCH_RUN bytes. */
+#define PS_MATCH_RUN (256u * 1024u)
 int match_step(ps_match *m);
 i64 match_matched(const ps_match *m); /* bytes covered by blocks so far */
 
