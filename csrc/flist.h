@@ -12,6 +12,7 @@ struct ps_rules;
 #define PS_F_MOUNT_DIR 0x0004
 #define PS_F_IMPLIED_DIR 0x0008
 #define PS_F_DUPLICATE 0x0010    /* sender: sent, but a double of another entry */
+#define PS_F_REDO 0x0010         /* receiver: failed verification once, is asked for again */
 #define PS_F_DELETED 0x0020      /* cleaned away as a double: inactive, keeps its ndx */
 #define PS_F_HLINKED 0x0040
 #define PS_F_HLINK_FIRST 0x0080

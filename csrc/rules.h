@@ -7,6 +7,8 @@
 /* What a name is asked for (exclude.c:name_is_excluded's LEVELs and sides). */
 #define PS_SIDE_SENDER 1   /* hide / show apply */
 #define PS_SIDE_RECEIVER 2 /* protect / risk apply */
+#define PS_SIDE_NO_PERISHABLE 4 /* added: rules with the modifier p do not count (exclude.c:ignore_perishable, in a directory
+                                 * that is being deleted) */
 
 /* exclude.c:check_filter over the whole stack: -1 excluded (hidden/protected), 1 included, 0 no rule matched. */
 int rules_check(ps_rules *r, const char *path, size_t len, bool is_dir, int side);

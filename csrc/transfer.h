@@ -92,11 +92,36 @@ int gen_phase(const ps_gen *g);     /* 0 first, 1 redo, 2 delayed updates done â
 bool gen_in_redo(const ps_gen *g, i32 ndx);
 /* Messages of the remote that concern the generator (MSG_NO_SEND, MSG_REDO never comes here, MSG_IO_ERROR in ctx). */
 
+/* The seam of the swarm. Where an ordinary request for an eligible file would be written, it is queued here instead; it
+ * holds its list's NDX_DONE until it is routed. */
+typedef struct ps_gen_job {
+    i32 ndx;
+    u32 iflags;          /* what itemize would have sent: for the line that the client prints itself */
+    i64 size, basis_size; /* of the new file; of the basis, 0 none */
+    u8 basis;            /* PS_BASIS_* */
+} ps_gen_job;
+const ps_gen_job *gen_jobs(const ps_gen *g, size_t *count); /* queued since the last gen_jobs_taken; valid until gen_step */
+void gen_jobs_taken(ps_gen *g);
+/* Routes a queued file. Classic: gen_step writes the ordinary request. Swarm: the sender never hears of it; its list may end,
+ * but stays in memory (gen_first_list_done) until gen_settled. */
+int gen_route_classic(ps_gen *g, i32 ndx);
+int gen_route_swarm(ps_gen *g, i32 ndx);
+/* The sender has echoed the first list's NDX_DONE: drops it, at once or when its last swarm file has settled. PS_FAIL when
+ * the generator is not through with it (the remote's error). */
+int gen_first_list_done(ps_gen *g);
+
 /* Attributes of a finished file (rsync.c:set_file_attrs, dest_mode, chmod rules). */
-#define PS_ATTRS_REPORT 1       /* report_changed: count and itemize */
+u32 chmod_tweak(const ps_ctx *c, u32 mode); /* chmod.c:tweak_mode with the compiled rules */
+u32 attrs_default_perms(void);          /* ACCESSPERMS without the umask: dest_mode's default_perms */
+bool attrs_same_time(const ps_ctx *c, i64 a, u32 a_ns, i64 b, u32 b_ns); /* util1.c:same_time */
+/* shown: the path beneath the root, as for full_fname. Returns whether something was changed (or would be, in a dry run). have: the entry's state, NULL when it must be looked up.
+ * On a failure it has been logged. */
+#define PS_ATTRS_REPORT 1       /* -vv: a line for the entry, changed or up to date */
 #define PS_ATTRS_SKIP_MTIME 2
 #define PS_ATTRS_ACCURATE_TIME 4
 int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, const ps_flist *l, ps_file *f, const struct stat *have, int flags);
+/* The same for an open file: fd instead of the name. */
+int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_file *f, const struct stat *have, int flags);
 u32 attrs_dest_mode(const ps_ctx *c, u32 file_mode, u32 stat_mode, u32 default_perms, bool exists); /* rsync.c:dest_mode */
 /* The directory that --partial-dir, --temp-dir, the alternate destinations resolve to for an entry. Paths relative to the
  * destination root, or absolute where the user gave them so. */
