@@ -59,7 +59,7 @@ static inline u8 rd_u8(ps_reader *r) {
 }
 static inline u16 rd_u16(ps_reader *r) {
     const u8 *b = rd_bytes(r, 2);
-    return b ? (u16)(b[0] | b[1] << 8) : 0;
+    return (u16)(b ? (u32)b[0] | (u32)b[1] << 8 : 0u);
 }
 static inline u32 rd_u32(ps_reader *r) {
     const u8 *b = rd_bytes(r, 4);
