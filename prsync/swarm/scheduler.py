@@ -1,0 +1,321 @@
+"""Which source fetches what, decided purely: time is an argument, nothing is awaited, nothing is read.
+
+Work comes as units: a *bundle* of whole small files, or a run of pieces of one large file. A source is given requests as long
+as it has room for another; when nothing is left to give, an idle source takes the part of a running request that its holder
+would be slowest to deliver (work stealing by measured rates). The origin, unless it said `equal`, is given only units that no
+other live source can deliver. See protocol-spec/limits.md for the numbers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from prsync.protocol import limits
+from prsync.protocol.frames import SourceKind, SourceReport, Verdict
+from prsync.swarm.work import Action, Assign, Cancel, Drop, GiveUp, Request, Shrink, Source, Unit, UnitKind
+
+RATE_WEIGHT = 0.3
+REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
+REQUEST_BYTES_MAX = 16 << 20
+STEAL_GAIN = 1.5  # stealing must make the work end this much sooner
+FAILURES_MAX = 3
+
+
+@attrs.frozen
+class Policy:
+    """Knobs with their names in protocol-spec/limits.md."""
+
+    stall_seconds: float = limits.STALL_SECONDS
+    sources_max: int = limits.SOURCES_MAX
+    origin_equal: bool = False
+    range_min: int = limits.RANGE_MIN_BYTES
+
+
+class Scheduler:
+    """State of the swarm of one run. Every method that can change what should be done is followed by a call of `decide`."""
+
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or Policy()
+        self.sources: dict[int, Source] = {}
+        self.waiting: deque[Unit] = deque()
+        self.requests: dict[int, Request] = {}
+        self._next_request = 1
+
+    # ---- what has happened -----------------------------------------------------------------
+
+    def add_source(self, source: int, url: str, kind: int, now: float, origin: bool = False) -> None:
+        """A nominated source; it gets work once it is open. One connection, one long range at a time for a stock rsyncd."""
+        window = 1 if kind == SourceKind.RSYNCD else 4
+        self.sources[source] = Source(source, url, kind, origin, window, last_progress=now)
+
+    def source_open(self, source: int, now: float) -> None:
+        entry = self.sources[source]
+        entry.open = True
+        entry.last_progress = now
+
+    def add_unit(self, unit: Unit) -> None:
+        self.waiting.append(unit)
+
+    def progress(self, request: int, size: int, now: float) -> None:
+        """`size` payload bytes of a request have come."""
+        entry = self.requests.get(request)
+        if entry is None:
+            return
+        entry.left = max(0, entry.left - size)
+        source = self.sources[entry.source]
+        source.received += size
+        source.last_progress = now
+        source.backoff = limits.BACKOFF_SECONDS
+        _measure(source, size, now)
+
+    def finished(self, request: int, now: float) -> None:
+        """The whole request was delivered (verified or not: bad pieces are told apart)."""
+        self._release(request, now)
+
+    def refused(self, request: int, stale: bool, remaining: Iterable[Unit], now: float) -> None:
+        """The source has not got what was asked: `remaining` go to others. stale: it has another version."""
+        entry = self._release(request, now)
+        if entry is None:
+            return
+        source = self.sources[entry.source]
+        for unit in remaining:
+            if stale:
+                source.stale_files += 1
+            self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source.id}))
+
+    def missing(self, source: int, unit: Unit, stale: bool) -> None:
+        """One file of a request that goes on is not to be had there."""
+        if stale:
+            self.sources[source].stale_files += 1
+        self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source}))
+
+    def busy(self, source: int, seconds: float, remaining: Iterable[Unit], now: float) -> None:
+        """The source asks to be left alone for a while; its requests come back."""
+        entry = self.sources[source]
+        entry.blocked_until = now + max(seconds, entry.backoff)
+        entry.backoff = min(entry.backoff * 2, limits.BACKOFF_SECONDS_MAX)
+        self._take_back(entry, remaining, now)
+
+    def closed(self, source: int, reason: str, remaining: Iterable[Unit], now: float) -> list[Action]:
+        """The connection ended. It is tried again after a while, FAILURES_MAX times in all."""
+        entry = self.sources[source]
+        entry.open = False
+        entry.failures += 1
+        self._take_back(entry, remaining, now)
+        if entry.dropped is None and entry.failures >= FAILURES_MAX:
+            return self._drop(entry, Verdict.DEAD, reason, now)
+        entry.blocked_until = now + entry.backoff
+        entry.backoff = min(entry.backoff * 2, limits.BACKOFF_SECONDS_MAX)
+        return []
+
+    def corrupt(self, source: int, unit: Unit, remaining: Iterable[Unit], now: float) -> list[Action]:
+        """A piece, or a small file, did not match its digest: the source is dropped, everything of it comes from elsewhere."""
+        entry = self.sources[source]
+        entry.bad_pieces += 1
+        self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source}))
+        self._take_back(entry, remaining, now)
+        return self._drop(entry, Verdict.CORRUPT, "a piece did not match the origin's digest", now)
+
+    def refuse_source(self, source: int, reason: str, now: float) -> list[Action]:
+        """The source cannot be used at all: a forbidden address, no such module, access denied."""
+        return self._drop(self.sources[source], Verdict.REFUSED, reason, now)
+
+    # ---- what to do ------------------------------------------------------------------------
+
+    def decide(self, now: float) -> list[Action]:
+        """Everything that should be done now; empty when there is nothing to do until the next call or `wake_at`."""
+        actions = self._drop_stalled(now)
+        actions += self._give_up()
+        idle = sorted((s for s in self.sources.values() if self._usable(s, now)), key=lambda s: -s.speed)
+        for source in idle:
+            while source.outstanding < self._wanted(source) and len(source.requests) < source.window:
+                action = self._give(source, now)
+                if action is None:
+                    break
+                actions.append(action)
+        for source in idle:
+            if not source.requests:
+                actions += self._steal(source, now)
+        return actions
+
+    def wake_at(self, now: float) -> float | None:
+        """When `decide` must be called again though nothing has happened: a stall or a back-off runs out."""
+        times = [s.last_progress + self.policy.stall_seconds for s in self.sources.values() if s.requests and s.dropped is None]
+        if self.waiting:
+            times += [s.blocked_until for s in self.sources.values() if s.dropped is None and s.blocked_until > now]
+            closed = [s for s in self.sources.values() if s.dropped is None and not s.open]
+            times += [s.last_progress + self.policy.stall_seconds for s in closed]
+        return min(times) if times else None
+
+    @property
+    def done(self) -> bool:
+        return not self.waiting and not self.requests
+
+    def reports(self) -> tuple[SourceReport, ...]:
+        return tuple(s.report() for s in self.sources.values())
+
+    # ---- inside ----------------------------------------------------------------------------
+
+    def _usable(self, source: Source, now: float) -> bool:
+        return source.open and source.dropped is None and now >= source.blocked_until
+
+    def _live(self, source: Source) -> bool:
+        return source.dropped is None
+
+    def _may_have(self, source: Source, unit: Unit) -> bool:
+        """Whether the source should be asked for the unit: the origin only for what no other live source may have."""
+        if source.id in unit.excluded:
+            return False
+        if not source.origin or self.policy.origin_equal:
+            return True
+        return not any(self._live(s) and not s.origin and s.id not in unit.excluded for s in self.sources.values())
+
+    def _wanted(self, source: Source) -> int:
+        wanted = max(int(source.speed * REQUEST_SECONDS * 2), limits.BUNDLE_BYTES)
+        return max(wanted, self.policy.range_min) if source.kind == SourceKind.RSYNCD else min(wanted, REQUEST_BYTES_MAX * 2)
+
+    def _give(self, source: Source, now: float) -> Assign | None:
+        for index, unit in enumerate(self.waiting):
+            if self._may_have(source, unit):
+                del self.waiting[index]
+                return self._assign(source, self._portion(source, unit), now)
+        return None
+
+    def _portion(self, source: Source, unit: Unit) -> Unit:
+        """As much of a run of pieces as this source should get at once; the rest goes back in front."""
+        if unit.kind is UnitKind.BUNDLE:
+            return unit
+        target = min(max(int(source.speed * REQUEST_SECONDS), limits.BUNDLE_BYTES), REQUEST_BYTES_MAX)
+        if source.kind == SourceKind.RSYNCD:
+            # Long ranges only: its fair share of the file, never less than the shortest range.
+            speeds = sum(s.speed for s in self.sources.values() if self._live(s) and s.open)
+            target = max(self.policy.range_min, int(unit.size * source.speed / max(speeds, 1.0)))
+        pieces = unit.last - unit.first
+        wanted = max(1, target * pieces // max(unit.size, 1))
+        if wanted >= pieces:
+            return unit
+        part, rest = unit.split(wanted)
+        self.waiting.appendleft(rest)
+        return part
+
+    def _assign(self, source: Source, unit: Unit, now: float) -> Assign:
+        request = Request(self._next_request, source.id, unit, unit.size, now)
+        self._next_request += 1
+        self.requests[request.id] = request
+        if not source.requests:
+            source.last_progress = now
+            source.sample_at, source.sample_bytes = now, 0
+            source.busy_since = now
+        source.requests[request.id] = request
+        return Assign(request.id, source.id, unit)
+
+    def _release(self, request: int, now: float) -> Request | None:
+        entry = self.requests.pop(request, None)
+        if entry is None:
+            return None
+        source = self.sources[entry.source]
+        source.requests.pop(request, None)
+        if not source.requests and source.busy_since is not None:
+            source.busy_seconds += now - source.busy_since
+            source.busy_since = None
+        return entry
+
+    def _take_back(self, source: Source, remaining: Iterable[Unit], now: float) -> None:
+        for request in list(source.requests):
+            self._release(request, now)
+        self.waiting.extendleft(remaining)
+
+    def _drop(self, source: Source, verdict: Verdict, reason: str, now: float) -> list[Action]:
+        if source.dropped is not None:
+            return []
+        source.dropped = verdict
+        source.open = False
+        for request in list(source.requests):
+            entry = self._release(request, now)
+            if entry is not None:
+                self.waiting.appendleft(entry.unit)
+        return [Drop(source.id, verdict, reason)]
+
+    def _drop_stalled(self, now: float) -> list[Action]:
+        """Sources that hold work, or keep work waiting by not opening, and have not moved for the stall limit."""
+        actions: list[Action] = []
+        for source in self.sources.values():
+            if source.dropped is not None or now < source.last_progress + self.policy.stall_seconds or now < source.blocked_until:
+                continue
+            if source.requests:
+                actions += self._drop(source, Verdict.STALLED, f"nothing came for {self.policy.stall_seconds:g} seconds", now)
+            elif not source.open and self.waiting:
+                actions += self._drop(source, Verdict.DEAD, f"no connection within {self.policy.stall_seconds:g} seconds", now)
+        return actions
+
+    def _give_up(self) -> list[Action]:
+        live = [s.id for s in self.sources.values() if self._live(s)]
+        lost = [u for u in self.waiting if not any(s not in u.excluded for s in live)]
+        if lost:
+            self.waiting = deque(u for u in self.waiting if u not in lost)
+        return [GiveUp(unit) for unit in lost]
+
+    def _steal(self, source: Source, now: float) -> list[Action]:
+        """Take work over from the request that would end last, if that makes it end clearly sooner."""
+        if any(self._may_have(source, unit) for unit in self.waiting):
+            return []
+        candidates = [r for r in self.requests.values() if r.source != source.id and self._may_have(source, r.unit)]
+        if not candidates:
+            return []
+        victim = max(candidates, key=lambda r: self._seconds_left(r, now))
+        left = self._seconds_left(victim, now)
+        holder = self.sources[victim.source]
+        pieces = victim.unit.last - victim.unit.first
+        done = pieces - max(1, victim.left * pieces // max(victim.unit.size, 1)) if victim.unit.size else 0
+        rest = pieces - done
+        if victim.unit.kind is UnitKind.BUNDLE or rest < 2:
+            whole = victim.unit.kind is UnitKind.BUNDLE
+            again = victim.unit.size if whole else max(victim.left, victim.unit.size // max(pieces, 1))
+            if left < STEAL_GAIN * again / source.speed + REQUEST_SECONDS:
+                return []
+            return self._take_over(source, victim, now)
+        keep = max(1, int(rest * holder.speed / (holder.speed + source.speed)))
+        if keep >= rest or victim.left / rest < 1:
+            return []
+        if left < STEAL_GAIN * REQUEST_SECONDS / 2:
+            return []
+        kept, taken = victim.unit.split(done + keep)
+        victim.unit = kept
+        victim.left = max(0, victim.left - taken.size)
+        return [Shrink(victim.id, kept.last), self._assign(source, taken, now)]
+
+    def _take_over(self, source: Source, victim: Request, now: float) -> list[Action]:
+        unit = victim.unit
+        self._release(victim.id, now)
+        return [Cancel(victim.id), self._assign(source, unit, now)]
+
+    def _seconds_left(self, request: Request, now: float) -> float:
+        """By the holder's rate; a holder that has stopped moving counts as slower the longer it stands still."""
+        holder = self.sources[request.source]
+        ahead = sum(r.left for r in holder.requests.values() if r.id < request.id)
+        return (ahead + request.left) / holder.speed + max(0.0, now - holder.last_progress) * 2
+
+
+def _measure(source: Source, size: int, now: float) -> None:
+    """Exponentially weighted rate over samples of at least 0.1 s."""
+    source.sample_bytes += size
+    elapsed = now - source.sample_at
+    if elapsed < 0.1:
+        return
+    rate = source.sample_bytes / elapsed
+    source.rate = rate if not source.rate else source.rate * (1 - RATE_WEIGHT) + rate * RATE_WEIGHT
+    source.sample_at, source.sample_bytes = now, 0
+
+
+def runs_of_pieces(pieces: Sequence[int]) -> list[tuple[int, int]]:
+    """Sorted piece numbers as runs [first, last)."""
+    runs: list[tuple[int, int]] = []
+    for piece in pieces:
+        if runs and runs[-1][1] == piece:
+            runs[-1] = (runs[-1][0], piece + 1)
+        else:
+            runs.append((piece, piece + 1))
+    return runs

@@ -1,0 +1,126 @@
+"""The scheduler's words: units of work, sources as they are known, and the actions that follow from a decision."""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from prsync.protocol import limits
+from prsync.protocol.frames import SourceReport, Verdict
+
+RATE_GUESS = 4 << 20  # bytes a second, for a source that has not been measured
+
+
+class UnitKind(enum.Enum):
+    BUNDLE = enum.auto()
+    PIECES = enum.auto()
+
+
+@attrs.frozen
+class Unit:
+    """Work to give out. PIECES: pieces first..last-1 of `job`, `size` bytes of them to be fetched. BUNDLE: `job` is the bundle's
+    number in the core. `excluded`: sources that do not have it."""
+
+    kind: UnitKind
+    job: int
+    first: int
+    last: int
+    size: int
+    excluded: frozenset[int] = frozenset()
+
+    def split(self, first_part: int) -> tuple[Unit, Unit]:
+        """The first `first_part` pieces, and the rest; sizes in proportion."""
+        pieces = self.last - self.first
+        size = self.size * first_part // pieces
+        at = self.first + first_part
+        return attrs.evolve(self, last=at, size=size), attrs.evolve(self, first=at, size=self.size - size)
+
+
+@attrs.frozen
+class Assign:
+    """Ask `source` for `unit`, as request `request`."""
+
+    request: int
+    source: int
+    unit: Unit
+
+
+@attrs.frozen
+class Shrink:
+    """The holder of `request` need not go beyond piece `last`."""
+
+    request: int
+    last: int
+
+
+@attrs.frozen
+class Cancel:
+    request: int
+
+
+@attrs.frozen
+class Drop:
+    """Use the source no more."""
+
+    source: int
+    verdict: Verdict
+    reason: str
+
+
+@attrs.frozen
+class GiveUp:
+    """No source is left for this unit."""
+
+    unit: Unit
+
+
+Action = Assign | Shrink | Cancel | Drop | GiveUp
+
+
+@attrs.define
+class Source:
+    """What is known of one source. Bytes, seconds."""
+
+    id: int
+    url: str
+    kind: int
+    origin: bool
+    window: int
+    rate: float = 0.0
+    open: bool = False
+    dropped: Verdict | None = None
+    blocked_until: float = 0.0
+    backoff: float = limits.BACKOFF_SECONDS
+    last_progress: float = 0.0
+    received: int = 0
+    busy_seconds: float = 0.0
+    busy_since: float | None = None
+    failures: int = 0
+    bad_pieces: int = 0
+    stale_files: int = 0
+    requests: dict[int, Request] = attrs.field(factory=dict)
+    sample_at: float = 0.0
+    sample_bytes: int = 0
+
+    @property
+    def speed(self) -> float:
+        return self.rate or RATE_GUESS
+
+    @property
+    def outstanding(self) -> int:
+        return sum(r.left for r in self.requests.values())
+
+    def report(self) -> SourceReport:
+        verdict = self.dropped or (Verdict.STALE if self.stale_files else Verdict.FINE)
+        milliseconds = min(int(self.busy_seconds * 1000), 2**32 - 1)
+        return SourceReport(self.url, self.received, milliseconds, self.failures, self.bad_pieces, self.stale_files, verdict)
+
+
+@attrs.define
+class Request:
+    id: int
+    source: int
+    unit: Unit
+    left: int
+    started: float

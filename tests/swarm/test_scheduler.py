@@ -1,0 +1,255 @@
+"""The scheduler against simulated sources in virtual time."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prsync.protocol.frames import SourceKind, Verdict
+from prsync.swarm.scheduler import Policy, Scheduler, runs_of_pieces
+from prsync.swarm.work import Action, Assign, Cancel, Drop, GiveUp, Shrink, Unit, UnitKind
+
+MIB = 1 << 20
+TICK = 0.05
+
+
+@attrs.define
+class Model:
+    """A source as it behaves: bytes a second; when it dies, stops moving, flips bits; jobs it has not got."""
+
+    rate: float
+    origin: bool = False
+    kind: int = SourceKind.PEER
+    dies: float = float("inf")
+    stalls: float = float("inf")
+    corrupts: float = float("inf")
+    lacks: frozenset[int] = frozenset()
+    opens: float = 0.0
+
+
+class Simulation:
+    """Serves the scheduler's requests at the models' rates; checks that every piece ends up delivered exactly once."""
+
+    def __init__(self, models: list[Model], policy: Policy | None = None) -> None:
+        self.now = 0.0
+        self.models = models
+        self.scheduler = Scheduler(policy or Policy(stall_seconds=3, range_min=4 * MIB))
+        self.active: dict[int, tuple[int, Unit, float]] = {}
+        self.delivered: set[tuple[int, int]] = set()
+        self.bytes = [0.0] * len(models)
+        self.given_up: list[Unit] = []
+        self.dropped: dict[int, Verdict] = {}
+        self.holders: dict[int, set[int]] = {}
+        for number, model in enumerate(models):
+            self.scheduler.add_source(number, f"rsync://m{number}/m", model.kind, 0.0, model.origin)
+
+    def act(self, actions: list[Action]) -> None:
+        for action in actions:
+            match action:
+                case Assign(request, source, unit):
+                    assert source not in unit.excluded
+                    self.active[request] = (source, unit, 0.0)
+                    self.holders.setdefault(unit.job, set()).add(source)
+                case Shrink(request, last):
+                    source, unit, have = self.active[request]
+                    self.active[request] = (source, unit.split(last - unit.first)[0], have)
+                case Cancel(request):
+                    del self.active[request]
+                case Drop(source, verdict, _):
+                    self.dropped[source] = verdict
+                    self.active = {r: a for r, a in self.active.items() if a[0] != source}
+                case GiveUp(unit):
+                    self.given_up.append(unit)
+
+    def complete(self, unit: Unit) -> None:
+        pieces = {(unit.job, p) for p in range(unit.first, unit.last)}
+        assert not pieces & self.delivered
+        self.delivered |= pieces
+
+    def lost(self, source: int) -> list[Unit]:
+        units = [unit for s, unit, _ in self.active.values() if s == source]
+        self.active = {r: a for r, a in self.active.items() if a[0] != source}
+        return units
+
+    def step(self) -> None:
+        self.now += TICK
+        for number, model in enumerate(self.models):
+            entry = self.scheduler.sources[number]
+            if entry.dropped is not None:
+                continue
+            if not entry.open:
+                if self.now >= max(model.opens, entry.blocked_until) and self.now < model.dies:
+                    self.scheduler.source_open(number, self.now)
+                elif self.now >= model.dies and self.now >= entry.blocked_until:
+                    self.act(self.scheduler.closed(number, "connection refused", [], self.now))
+                continue
+            if self.now >= model.dies:
+                self.act(self.scheduler.closed(number, "connection reset", self.lost(number), self.now))
+            elif self.now < model.stalls:
+                self.serve(number, model)
+        self.act(self.scheduler.decide(self.now))
+
+    def serve(self, number: int, model: Model) -> None:
+        budget = model.rate * TICK
+        for request in sorted(r for r, a in self.active.items() if a[0] == number):
+            if budget <= 0 or request not in self.active:
+                break
+            _, unit, have = self.active[request]
+            if unit.job in model.lacks:
+                del self.active[request]
+                self.scheduler.refused(request, True, [unit], self.now)
+                continue
+            part = min(budget, unit.size - have)
+            budget -= part
+            self.bytes[number] += part
+            self.scheduler.progress(request, int(part) or 1, self.now)
+            if have + part < unit.size - 1:
+                self.active[request] = (number, unit, have + part)
+                continue
+            del self.active[request]
+            if self.now >= model.corrupts:
+                self.scheduler.finished(request, self.now)
+                self.act(self.scheduler.corrupt(number, unit, self.lost(number), self.now))
+                return
+            self.complete(unit)
+            self.scheduler.finished(request, self.now)
+
+    def run(self, limit: float = 600.0) -> float:
+        self.act(self.scheduler.decide(0.0))
+        while not self.scheduler.done:
+            self.step()
+            assert self.now < limit, "the swarm does not come to an end"
+        return self.now
+
+
+def large(job: int, mebibytes: int) -> Unit:
+    return Unit(UnitKind.PIECES, job, 0, mebibytes, mebibytes * MIB)
+
+
+def bundles(first: int, count: int) -> list[Unit]:
+    return [Unit(UnitKind.BUNDLE, first + i, 0, 1, MIB) for i in range(count)]
+
+
+def simulate(models: list[Model], units: list[Unit], policy: Policy | None = None) -> tuple[Simulation, float]:
+    simulation = Simulation(models, policy)
+    for unit in units:
+        simulation.scheduler.add_unit(unit)
+    return simulation, simulation.run()
+
+
+def test_one_large_file_is_taken_from_all_mirrors_in_proportion() -> None:
+    simulation, seconds = simulate([Model(20 * MIB), Model(10 * MIB), Model(10 * MIB)], [large(1, 400)])
+    assert len(simulation.delivered) == 400
+    assert seconds < 1.25 * 400 / 40
+    assert simulation.bytes[0] > 1.5 * simulation.bytes[1]
+
+
+def test_origin_that_is_last_sends_nothing_while_mirrors_have_everything() -> None:
+    simulation, _ = simulate([Model(10 * MIB, origin=True), Model(10 * MIB), Model(5 * MIB)], [large(1, 60), *bundles(2, 40)])
+    assert simulation.bytes[0] == 0
+
+
+def test_origin_that_is_equal_shares_the_work() -> None:
+    policy = Policy(stall_seconds=3, origin_equal=True)
+    simulation, _ = simulate([Model(10 * MIB, origin=True), Model(10 * MIB)], [large(1, 100)], policy)
+    assert simulation.bytes[0] > 30 * MIB
+
+
+def test_origin_sends_what_no_mirror_has() -> None:
+    lacks = frozenset({3, 4})
+    simulation, _ = simulate([Model(10 * MIB, origin=True), Model(10 * MIB, lacks=lacks)], bundles(1, 10))
+    assert simulation.bytes[0] == pytest.approx(2 * MIB)
+    assert simulation.scheduler.sources[1].stale_files == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "verdict"),
+    [({"dies": 2.0}, Verdict.DEAD), ({"stalls": 2.0}, Verdict.STALLED), ({"corrupts": 2.0}, Verdict.CORRUPT)],
+)
+def test_one_faulty_mirror_of_four_is_named_and_costs_little_time(fault: dict[str, float], verdict: Verdict) -> None:
+    good = [Model(10 * MIB) for _ in range(3)]
+    units = [large(1, 400), *bundles(2, 200)]
+    _, undisturbed = simulate([*good, Model(10 * MIB)], units)
+    simulation, seconds = simulate([*good, Model(10 * MIB, **fault)], units)
+    assert simulation.dropped == {3: verdict}
+    assert len(simulation.delivered) == 600
+    assert seconds <= 1.5 * undisturbed
+
+
+def test_slow_mirror_does_not_hold_up_the_end() -> None:
+    _, seconds = simulate([Model(20 * MIB), Model(0.2 * MIB)], [large(1, 200)])
+    assert seconds < 1.3 * 200 / 20
+
+
+def test_slow_mirror_holding_a_bundle_is_overtaken() -> None:
+    _, seconds = simulate([Model(20 * MIB), Model(0.02 * MIB)], bundles(1, 40))
+    assert seconds < 10
+
+
+def test_unit_that_no_source_has_is_given_up_once() -> None:
+    lacks = frozenset({2})
+    simulation, _ = simulate([Model(10 * MIB, lacks=lacks), Model(10 * MIB, lacks=lacks)], bundles(1, 3))
+    assert [u.job for u in simulation.given_up] == [2]
+    assert len(simulation.delivered) == 2
+
+
+def test_all_sources_dead_gives_everything_up() -> None:
+    simulation, _ = simulate([Model(MIB, dies=0.5), Model(MIB, dies=0.5)], [large(1, 50)])
+    assert sum(u.size for u in simulation.given_up) + len(simulation.delivered) * MIB == pytest.approx(50 * MIB, abs=50)
+
+
+def test_stock_rsyncd_gets_one_long_range_at_a_time() -> None:
+    simulation = Simulation([Model(10 * MIB, kind=SourceKind.RSYNCD), Model(10 * MIB)])
+    simulation.scheduler.add_unit(large(1, 200))
+    simulation.scheduler.source_open(0, 0.0)
+    simulation.scheduler.source_open(1, 0.0)
+    assigned = [a for a in simulation.scheduler.decide(0.0) if isinstance(a, Assign) and a.source == 0]
+    assert len(assigned) == 1 and assigned[0].unit.size >= 4 * MIB
+
+
+def test_busy_source_is_left_alone_until_its_time() -> None:
+    scheduler = Scheduler()
+    scheduler.add_source(0, "rsync://a/m", SourceKind.PEER, 0.0)
+    scheduler.source_open(0, 0.0)
+    scheduler.add_unit(large(1, 1))
+    (assign,) = scheduler.decide(0.0)
+    assert isinstance(assign, Assign)
+    scheduler.busy(0, 5.0, [assign.unit], 1.0)
+    assert scheduler.decide(2.0) == []
+    assert scheduler.wake_at(2.0) == 6.0
+    assert [type(a) for a in scheduler.decide(6.0)] == [Assign]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_swarm_with_one_good_source_delivers_every_piece_exactly_once(data: st.DataObject) -> None:
+    times = st.one_of(st.just(float("inf")), st.floats(0.1, 20))
+    kinds = st.sampled_from([SourceKind.PEER, SourceKind.RSYNCD])
+    bad = st.builds(
+        Model,
+        rate=st.floats(0.05 * MIB, 30 * MIB),
+        dies=times,
+        stalls=times,
+        corrupts=times,
+        lacks=st.frozensets(st.integers(1, 12)),
+        kind=kinds,
+        opens=st.floats(0, 2),
+    )
+    models = [*data.draw(st.lists(bad, max_size=5)), Model(10 * MIB, origin=data.draw(st.booleans()))]
+    units = [large(1, data.draw(st.integers(1, 80))), *bundles(2, data.draw(st.integers(0, 12)))]
+    simulation, _ = simulate(models, units)
+    wanted = {(u.job, p) for u in units for p in range(u.first, u.last)}
+    assert simulation.delivered == wanted
+    assert not simulation.given_up
+    never = float("inf")
+    innocent = {n for n, m in enumerate(models) if m == attrs.evolve(m, dies=never, stalls=never, corrupts=never)}
+    assert not innocent & simulation.dropped.keys()
+
+
+@given(st.frozensets(st.integers(0, 60)))
+def test_runs_of_pieces_cover_exactly_the_pieces(pieces: frozenset[int]) -> None:
+    runs = runs_of_pieces(sorted(pieces))
+    assert [p for first, last in runs for p in range(first, last)] == sorted(pieces)
+    assert all(a[1] < b[0] for a, b in zip(runs, runs[1:], strict=False))
