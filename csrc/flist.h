@@ -77,6 +77,8 @@ struct ps_flist {
 struct ps_flists {
     ps_ctx *ctx;
     ps_flist *first, *last;
+    ps_flist *current;   /* sender: the list of the generator's last request (rsync's cur_flist); NULL: the first. Whoever drops
+                          * the list sets it to the next one. */
     u32 list_count;      /* live lists */
     u64 total_count;     /* entries ever added */
     i32 next_ndx_start;

@@ -64,6 +64,7 @@ static size_t data_here(const ps_mux_in *m) {
 }
 
 static void take_raw(ps_mux_in *m, size_t n) {
+    m->data_bytes += n;
     m->raw += n;
     if (!m->plain) m->frame_left -= (u32)n;
 }
@@ -143,10 +144,14 @@ u8 *mux_out_room(ps_mux_out *m, size_t n) {
     return m->out.data + m->out.len;
 }
 
-void mux_out_commit(ps_mux_out *m, size_t n) { m->out.len += n; }
+void mux_out_commit(ps_mux_out *m, size_t n) {
+    m->out.len += n;
+    m->data_bytes += n;
+}
 
 bool mux_out_data(ps_mux_out *m, const void *data, size_t n) {
     const u8 *p = data;
+    m->data_bytes += n;
     if (m->plain) return buf_put(&m->out, p, n);
     while (n) {
         size_t room = frame_room(m);

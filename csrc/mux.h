@@ -29,6 +29,7 @@ typedef struct ps_mux_in {
     ps_buf msg;
     ps_buf stage;              /* contiguous data bytes not yet decoded */
     bool plain;                /* not multiplexed: everything is data (before the switch) */
+    u64 data_bytes;            /* data taken so far, without envelopes (io.c:total_data_read) */
 } ps_mux_in;
 
 /* Called for each complete message that is not data. Returns PS_OK, or PS_FAIL with ctx->error set. */
@@ -51,6 +52,7 @@ typedef struct ps_mux_out {
     ps_buf out;
     size_t frame;              /* offset of the open frame's header, SIZE_MAX none */
     bool plain;
+    u64 data_bytes;            /* io.c:total_data_written */
 } ps_mux_out;
 
 void mux_out_init(ps_mux_out *m);

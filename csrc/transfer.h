@@ -62,9 +62,12 @@ int lister_files_from(ps_lister *l, const char *name, size_t len); /* one name o
 /* Encodes the first list (all of it without inc_recurse); call after the arguments. PS_OK when it is complete, PS_FULL
  * when out holds PS_SEND_HIGH_WATER bytes and it must be called again, PS_FAIL. */
 int lister_first(ps_lister *l, ps_mux_out *out);
-/* flist.c:send_extra_file_list: more sub-lists until `want` entries lie ahead of the generator. PS_DONE after
- * NDX_FLIST_EOF was written. The ndx state is the session's writing direction. */
+/* flist.c:send_extra_file_list: more sub-lists until the lists behind all->current hold `want` entries. PS_OK when they
+ * do, PS_DONE after NDX_FLIST_EOF was written, PS_FULL, PS_FAIL. The ndx state is the session's writing direction. */
 int lister_more(ps_lister *l, ps_mux_out *out, ps_ndx_state *ndx, i32 want);
+/* Where the entries of dir root `root` (ps_dirname.root) lie: a path beneath the ps_root, without a slash at its end, as
+ * messages show it (flist.c:F_PATHNAME); "" is the ps_root itself. */
+const char *lister_prefix(const ps_lister *l, u32 root);
 
 /* ids: uidlist.c. Maps wire ids to local ones, and encodes names for our ids. */
 typedef struct ps_ids ps_ids;
