@@ -42,6 +42,8 @@ int ps_hash_fd(int kind, int fd, uint8_t *out, size_t *out_len, int *error) {
     return good && !*error ? PS_OK : PS_FAIL;
 }
 
+size_t ps_sum_length(int kind) { return sum_length(kind); }
+
 uint32_t ps_weak_sum(const uint8_t *data, size_t n) { return weak_sum(data, n); }
 
 int ps_block_sum(int kind, int32_t seed, bool proper_seed_order, const uint8_t *data, size_t n, uint8_t *out, size_t *out_len) {

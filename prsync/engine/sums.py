@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple, NoReturn
 
 from prsync.engine.native import ffi, lib
 from prsync.errors import EngineError, ExitCode
@@ -28,7 +28,7 @@ class Sum(enum.IntEnum):
 class SumHead(NamedTuple):
     """What precedes block sums on the wire (io.c:write_sum_head); lengths in bytes."""
 
-    count: int
+    blocks: int
     block_length: int
     strong_length: int
     remainder: int
@@ -72,15 +72,42 @@ def sum_head(size: int, kind: Sum, *, block_size: int = 0, protocol: int = 32, l
 
 def block_sums(fd: int, size: int, head: SumHead, kind: Sum, seed: int, *, proper_seed_order: bool = True) -> bytes:
     """Wire form of all block sums of an open file: count × (u32 weak, strong). OSError: a read error."""
-    out = ffi.new("uint8_t[]", max(1, head.count * (4 + head.strong_length)))
+    out = ffi.new("uint8_t[]", max(1, head.blocks * (4 + head.strong_length)))
     error = ffi.new("int *")
     native_head = ffi.new("ps_head *", tuple(head))
     if lib.ps_block_sums(kind, seed, proper_seed_order, fd, size, native_head, out, error) != lib.PS_OK:
         _raise_for(error[0], f"the checksum {kind.name.lower()} is not available on this system")
-    return bytes(ffi.buffer(out, head.count * (4 + head.strong_length)))
+    return bytes(ffi.buffer(out, head.blocks * (4 + head.strong_length)))
 
 
-def _raise_for(errno: int, otherwise: str) -> Any:
+class MatchOp(NamedTuple):
+    """A run of literal bytes, then a block of the basis (-1: none)."""
+
+    literal: int
+    block: int
+
+
+def search(fd: int, size: int, head: SumHead, sums: bytes, kind: Sum, seed: int, *, in_place: bool = False,
+           sum_kind: Sum = Sum.XXH128, proper_seed_order: bool = True, full_every: int = 0) -> tuple[list[MatchOp], bytes]:
+    """Finds blocks, given by their sums in wire form, in an open file of `size` bytes (match.c:hash_search).
+
+    Returns the operations that rebuild the file from them, and the file's checksum of `sum_kind`. OSError: a read error;
+    EOFError: the file ended early.
+    """
+    query = ffi.new("ps_search *", (kind, seed, proper_seed_order, tuple(head), in_place, sum_kind, full_every, size))
+    capacity = size // max(1, head.remainder or head.block_length) + 2 if head.blocks else 1
+    operations = ffi.new("ps_match_op[]", capacity)
+    count, error = ffi.new("size_t *"), ffi.new("int *")
+    digest = ffi.new("uint8_t[]", _LONGEST_DIGEST)
+    if lib.ps_search_fd(query, sums, fd, operations, capacity, count, digest, error) != lib.PS_OK:
+        if not error[0]:
+            raise EOFError(f"the file ended before its {size} bytes")
+        raise OSError(error[0], os.strerror(error[0]))
+    found = [MatchOp(operations[i].literal, operations[i].block) for i in range(count[0])]
+    return found, bytes(ffi.buffer(digest, lib.ps_sum_length(sum_kind)))
+
+
+def _raise_for(errno: int, otherwise: str) -> NoReturn:
     if errno:
         raise OSError(errno, os.strerror(errno))
     raise EngineError(otherwise, ExitCode.UNSUPPORTED)
