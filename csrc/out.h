@@ -1,0 +1,72 @@
+/* Output files: written in any order and from several sources, checked piece by piece where a digest is known, put into
+ * place only when the whole file is verified. Owner: receiver. The sequential receiver is the simplest user. */
+#ifndef PS_OUT_H
+#define PS_OUT_H
+#include "transfer.h"
+
+typedef struct ps_outs ps_outs; /* what all outputs of a session share, and the list of those that are open */
+typedef struct ps_out ps_out;
+
+ps_outs *outs_new(ps_ctx *c, ps_flists *all, ps_root *dest);
+void outs_free(ps_outs *o);      /* aborts what is still open */
+/* An interruption: every open output is removed, or kept as --partial and --partial-dir demand (cleanup.c). */
+void outs_abort_all(ps_outs *o);
+u32 outs_open_count(const ps_outs *o);
+
+/* rsync's recv_ok: what became of a file */
+typedef enum { PS_OUT_FAILED = -1, PS_OUT_BAD = 0, PS_OUT_DONE = 1, PS_OUT_DELAYED = 2 } ps_out_result;
+
+#define PS_OUT_IN_PARTIAL 1      /* written into the file in --partial-dir, which is also the basis (one_inplace) */
+/* Makes the temporary file for an entry whose final name is `path` beneath the root. The list and the entry must live until
+ * the output is finished or aborted. NULL: rsync's message is logged; memory: the context has failed as well. */
+ps_out *out_open(ps_outs *o, const ps_flist *list, ps_file *file, i32 ndx, const char *path, int flags);
+i32 out_ndx(const ps_out *out);
+bool out_got_data(const ps_out *out);
+void out_note_data(ps_out *out); /* cleanup_got_literal: something is worth keeping though only matched blocks were copied */
+
+/* Bytes at their place. PS_OK, or PS_FAIL with errno set: the caller fails the session (rsync: exit 11). */
+int out_write(ps_out *out, i64 offset, const void *data, size_t n);
+struct iovec;
+int out_writev(ps_out *out, i64 offset, struct iovec *parts, int count, size_t total); /* parts are consumed */
+/* The file's own bytes at offset are right already (only PS_OUT_IN_PARTIAL): skips them, or punches their zeros out. */
+int out_skip(ps_out *out, i64 offset, const void *data, size_t n);
+/* Copies from an open file. PS_FAIL with errno 0: the source ended early. */
+int out_copy(ps_out *out, i64 offset, i64 len, int from, i64 from_offset);
+
+/* The end of the data. size: bytes that the file has. verified: the whole-file checksum (or digest) matched.
+ * from_partial: the basis was the file in --partial-dir. Frees the output whatever the result. */
+ps_out_result out_finish(ps_out *out, i64 size, bool verified, bool from_partial);
+void out_abort(ps_out *out, bool may_keep);
+
+/* Puts delayed updates into place (receiver.c:handle_delayed_updates); done is called for each that succeeded. */
+void outs_finish_delayed(ps_outs *o, void (*done)(void *owner, i32 ndx), void *owner);
+
+/* The file in --partial-dir for a path; 0 where there is none (not asked for, or the name is too long). */
+size_t out_partial_path(const ps_ctx *c, const char *path, char out[PS_LIMIT_NAME + 1]);
+/* Opens it for reading, never through a symlink. -1: errno. */
+int outs_open_partial(ps_outs *o, const char *path);
+
+/* ---- pieces: a file whose digest is known (out_pieces.c) ---- */
+typedef enum { PS_PIECE_BAD = -1, PS_PIECE_OPEN = 0, PS_PIECE_OK = 1 } ps_piece_state;
+typedef struct ps_pieces ps_pieces;
+/* pieces: piece_count(size) × 32 bytes, copied. PS_FAIL: the digests do not make the root, or memory; the context has failed
+ * only for memory. */
+int out_set_digest(ps_out *out, u64 size, const u8 *pieces, const u8 root[32]);
+/* State of one piece: open until its last byte is there, then checked once. A bad piece stays so until out_piece_again. */
+ps_piece_state out_piece(ps_out *out, u64 index);
+void out_piece_again(ps_out *out, u64 index);
+/* The first range at or after *at, up to `end`, that is not written yet; false: none. */
+bool out_missing(ps_out *out, u64 end, u64 *at, u64 *len);
+bool out_all_pieces_ok(const ps_out *out);
+
+/* between out.c and out_pieces.c */
+ps_pieces *pieces_new(u64 size, const u8 *digests);
+void pieces_free(ps_pieces *p);
+int pieces_wrote(ps_pieces *p, int fd, u64 offset, const u8 *data, size_t n); /* PS_FAIL: errno */
+ps_piece_state pieces_state(const ps_pieces *p, u64 index);
+void pieces_again(ps_pieces *p, u64 index);
+bool pieces_missing(const ps_pieces *p, u64 end, u64 *at, u64 *len);
+u64 pieces_prefix(const ps_pieces *p); /* bytes from the start that are verified */
+bool pieces_all_ok(const ps_pieces *p);
+
+#endif
