@@ -1,4 +1,5 @@
 #include "out.h"
+#include "pending.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -18,7 +19,6 @@ enum place { IN_FINAL_DIR, IN_TEMP_DIR, IN_PARTIAL_DIR };
 struct ps_out {
     ps_outs *outs;
     ps_out *next, *prev;
-    const ps_flist *list;
     ps_file *file;
     i32 ndx;
     int fd;
@@ -37,7 +37,6 @@ typedef struct delayed {
 
 struct ps_outs {
     ps_ctx *c;
-    ps_flists *all;
     ps_root *root;
     ps_out *first, *spare;
     u32 open_count;
@@ -217,11 +216,10 @@ static const char *temp_shown(const ps_out *out, char shown[PS_FULL_FNAME]) {
 
 /* ---- the set of outputs ----------------------------------------------------------------------- */
 
-ps_outs *outs_new(ps_ctx *c, ps_flists *all, ps_root *dest) {
+ps_outs *outs_new(ps_ctx *c, ps_root *dest) {
     ps_outs *o = calloc(1, sizeof *o);
     if (!o) return NULL;
     o->c = c;
-    o->all = all;
     o->root = dest;
     o->temp_fd = -1;
     o->euid = geteuid();
@@ -329,13 +327,12 @@ static int open_in_partial(ps_out *out) {
     return fd;
 }
 
-ps_out *out_open(ps_outs *o, const ps_flist *list, ps_file *file, i32 ndx, const char *path, int flags) {
+ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags) {
     ps_out *out = take_out(o);
     if (!out) {
         ps_fail_memory(o->c, "an output file");
         return NULL;
     }
-    out->list = list;
     out->file = file;
     out->ndx = ndx;
     out->fd = -1;
@@ -564,7 +561,7 @@ static int copy_across(ps_out *out, const target *t) {
     out->fd = old;
     out->pieces = pieces;
     if (status == PS_OK && fstat(copy, &st) == 0)
-        attrs_set(o->c, t->dir, name, full_fname(o->c, t->shown, shown), out->list, out->file, &st, PS_ATTRS_ACCURATE_TIME);
+        attrs_set_open(o->c, copy, full_fname(o->c, t->shown, shown), out->file, &st, PS_ATTRS_ACCURATE_TIME);
     close(copy);
     if (status == PS_OK && renameat(t->dir, name, t->dir, t->name) < 0) {
         status = PS_FAIL;
@@ -593,7 +590,7 @@ static bool put_in_place(ps_out *out, const char *path, bool to_partial, int att
     target t = {.dir = -1};
     bool ok = false, same_file = out->place == IN_PARTIAL_DIR && to_partial;
     if (from_dir >= 0 && target_open(o, path, to_partial, &t) && fstat(out->fd, &st) == 0) {
-        attrs_set(o->c, from_dir, from, temp_shown(out, shown), out->list, out->file, &st, attr_flags);
+        attrs_set_open(o->c, out->fd, temp_shown(out, shown), out->file, &st, attr_flags);
         ok = same_file || renameat(from_dir, from, t.dir, t.name) == 0;
         if (!ok && errno == EXDEV) {
             ok = copy_across(out, &t) == PS_OK;

@@ -7,7 +7,7 @@
 typedef struct ps_outs ps_outs; /* what all outputs of a session share, and the list of those that are open */
 typedef struct ps_out ps_out;
 
-ps_outs *outs_new(ps_ctx *c, ps_flists *all, ps_root *dest);
+ps_outs *outs_new(ps_ctx *c, ps_root *dest);
 void outs_free(ps_outs *o);      /* aborts what is still open */
 /* An interruption: every open output is removed, or kept as --partial and --partial-dir demand (cleanup.c). */
 void outs_abort_all(ps_outs *o);
@@ -17,9 +17,9 @@ u32 outs_open_count(const ps_outs *o);
 typedef enum { PS_OUT_FAILED = -1, PS_OUT_BAD = 0, PS_OUT_DONE = 1, PS_OUT_DELAYED = 2 } ps_out_result;
 
 #define PS_OUT_IN_PARTIAL 1      /* written into the file in --partial-dir, which is also the basis (one_inplace) */
-/* Makes the temporary file for an entry whose final name is `path` beneath the root. The list and the entry must live until
- * the output is finished or aborted. NULL: rsync's message is logged; memory: the context has failed as well. */
-ps_out *out_open(ps_outs *o, const ps_flist *list, ps_file *file, i32 ndx, const char *path, int flags);
+/* Makes the temporary file for an entry whose final name is `path` beneath the root. The entry must live until the
+ * output is finished or aborted. NULL: rsync's message is logged; memory: the context has failed as well. */
+ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags);
 i32 out_ndx(const ps_out *out);
 bool out_got_data(const ps_out *out);
 void out_note_data(ps_out *out); /* cleanup_got_literal: something is worth keeping though only matched blocks were copied */

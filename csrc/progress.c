@@ -102,7 +102,7 @@ static void render(ps_progress *p, i64 offset, i64 size, i64 now, bool last, boo
     else
         snprintf(left, sizeof left, "%4u:%02u:%02u", (unsigned)(remain / 3600.0), (unsigned)(remain / 60.0) % 60,
                  (unsigned)remain % 60);
-    int percent = offset == size ? 100 : (int)(100.0 * (double)offset / (double)size);
+    int percent = offset == size || size <= 0 ? 100 : (int)(100.0 * (double)offset / (double)size);
     big_number(offset, c->o.human_readable, number, sizeof number);
     ps_log(c, PS_LOG_CLIENT, "\r%15s %3d%% %7.2f%s %s%s", number, percent, rate, units, left, eol);
 }

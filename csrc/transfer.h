@@ -132,9 +132,13 @@ int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_
 
 /* ---- receiver (owner: receiver): replies → files --------------------------------------------- */
 typedef struct ps_recv ps_recv;
-ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_root *dest);
-void recv_free(ps_recv *r);
-/* One step of the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. */
+/* Made after the first list has been decoded (by `decoder`, which goes on with the sub-lists) and the destination is known.
+ * ndx: the state of the reading direction, which is the caller's. gen may be NULL with o.list_only. */
+ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_root *dest, ps_flist_decoder *decoder, ps_ndx_state *ndx);
+void recv_free(ps_recv *r);  /* aborts the file in progress */
+void recv_abort(ps_recv *r); /* the same at once: an interruption, a timeout, a failure */
+/* Consumes the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. PS_AGAIN: used up;
+ * PS_FULL: log or events must be drained; PS_DONE: the goodbye is over; PS_FAIL. */
 int recv_step(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner);
 /* util1.c:full_fname: the path in quotes beneath PS_STR_CURR_DIR, with the module's name on a daemon. Returns out. */
 #define PS_FULL_FNAME 8704
