@@ -1,5 +1,4 @@
-#include "flist.h"
-#include "root.h"
+#include "transfer.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -15,6 +14,10 @@ ps_flists *flists_new(ps_ctx *c) {
     all->ctx = c;
     all->first_send_dir = -1;
     all->next_ndx_start = c->o.inc_recurse ? 1 : 0;
+    if (!c->ids && !(c->ids = ids_new(c))) {
+        free(all);
+        return NULL;
+    }
     if (getrandom(&all->hash_seed, sizeof all->hash_seed, GRND_NONBLOCK) < 0) all->hash_seed = (u64)(uintptr_t)all;
     if (flists_dir(all, "", 0, 0) != 0) {
         ps_fail_memory(c, "the file list");
@@ -24,7 +27,8 @@ ps_flists *flists_new(ps_ctx *c) {
     return all;
 }
 
-static void flist_free(ps_flist *l) {
+void flist_free(ps_flist *l) {
+    if (!l) return;
     free(l->files);
     arena_free(&l->names);
     free(l->extras);
@@ -43,10 +47,12 @@ void flists_free(ps_flists *all) {
     free(all->dir_entries);
     free(all->dir_hash);
     free(all->link_groups);
+    ids_free(all->ctx->ids);
+    all->ctx->ids = NULL;
     free(all);
 }
 
-ps_flist *flists_add(ps_flists *all, u32 reserve) {
+ps_flist *flist_make(const ps_flists *all, u32 reserve) {
     ps_flist *l = calloc(1, sizeof *l);
     if (!l) return NULL;
     if (reserve) {
@@ -57,9 +63,12 @@ ps_flist *flists_add(ps_flists *all, u32 reserve) {
         }
         l->cap = reserve;
     }
-    if (all->last) all->next_ndx_start = all->last->ndx_start + (i32)all->last->count + 1;
-    l->ndx_start = all->next_ndx_start;
+    l->ndx_start = all->last ? all->last->ndx_start + (i32)all->last->count + 1 : all->next_ndx_start;
     l->parent_ndx = -1;
+    return l;
+}
+
+void flists_append(ps_flists *all, ps_flist *l) {
     l->prev = all->last;
     if (all->last)
         all->last->next = l;
@@ -67,6 +76,11 @@ ps_flist *flists_add(ps_flists *all, u32 reserve) {
         all->first = l;
     all->last = l;
     all->list_count++;
+}
+
+ps_flist *flists_add(ps_flists *all, u32 reserve) {
+    ps_flist *l = flist_make(all, reserve);
+    if (l) flists_append(all, l);
     return l;
 }
 
@@ -261,12 +275,3 @@ ps_link_group *flists_link_group(ps_flists *all, i32 group, bool add) {
     all->link_group_count++;
     return g;
 }
-
-/* ---- for Python ------------------------------------------------------------------------------ */
-
-ps_flists *ps_flists_new(ps_ctx *c) { return flists_new(c); }
-void ps_flists_free(ps_flists *all) { flists_free(all); }
-ps_root *ps_root_open(ps_ctx *c, const char *path, bool create) { return root_open(c, path, create); }
-ps_root *ps_root_from_fd(ps_ctx *c, int fd) { return root_from_fd(c, fd); }
-void ps_root_free(ps_root *r) { root_free(r); }
-int ps_root_fd(const ps_root *r) { return root_fd(r); }

@@ -120,6 +120,9 @@ typedef struct ps_dir_entry {
 ps_flists *flists_new(ps_ctx *c);
 void flists_free(ps_flists *all);
 ps_flist *flists_add(ps_flists *all, u32 reserve);
+ps_flist *flist_make(const ps_flists *all, u32 reserve); /* with the ndx_start it will have, not yet seen by anybody */
+void flists_append(ps_flists *all, ps_flist *l);         /* takes it over */
+void flist_free(ps_flist *l);                            /* one that was not appended */
 void flists_drop_first(ps_flists *all);
 ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx); /* NULL: no live list has it */
 ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list); /* NULL when out of range */

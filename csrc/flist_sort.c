@@ -374,10 +374,7 @@ static int join_group(ps_flists *all, const ps_flist *l, ps_file *f, i32 group, 
     *previous = -1;
     *settled = false;
     if (!g) {
-        if (group < l->ndx_start) {
-            ps_log(c, PS_LOG_ERROR, "hard-link gnum %d precedes flist start %d\n", group, l->ndx_start);
-            return ps_fail(c, 2, 0, "hard-link gnum %d precedes flist start %d", group, l->ndx_start);
-        }
+        if (group < l->ndx_start) return ps_fail(c, 2, 0, "hard-link gnum %d precedes flist start %d", group, l->ndx_start);
         if (!flists_link_group(all, group, true)) return ps_fail_memory(c, "hard links");
         f->flags |= PS_F_HLINK_FIRST;
         return PS_OK;

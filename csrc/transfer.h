@@ -48,7 +48,10 @@ typedef struct ps_flist_decoder ps_flist_decoder;
  * trust-sender checks), with the implied arguments that lister_implied_args recorded; NULL: no checks. */
 ps_flist_decoder *flist_decoder_new(ps_ctx *c, ps_flists *all, ps_rules *rules);
 void flist_decoder_free(ps_flist_decoder *d);
-/* A new sub-list begins: parent = index in dir_entries, -1 for the first list. */
+/* exclude.c:add_implied_include: a source argument as sent to the daemon (skip_module: "module/path"), or a name of
+ * --files-from. Received names that none of them asked for are refused, once one is given. Not with --trust-sender. */
+int flist_decoder_imply(ps_flist_decoder *d, const char *arg, size_t len, bool skip_module);
+/* A new sub-list begins: parent = index in dir_entries (NDX_FLIST_OFFSET - ndx), -1 for the first list. */
 int flist_decoder_begin(ps_flist_decoder *d, i32 parent);
 /* Decodes from the mux until the sub-list has ended (PS_DONE: sorted, cleaned, appended to all; id lists and the
  * io_error word included as the protocol has them), input is used up (PS_AGAIN), or PS_FAIL. */
@@ -69,7 +72,7 @@ int lister_more(ps_lister *l, ps_mux_out *out, ps_ndx_state *ndx, i32 want);
  * messages show it (flist.c:F_PATHNAME); "" is the ps_root itself. */
 const char *lister_prefix(const ps_lister *l, u32 root);
 
-/* ids: uidlist.c. Maps wire ids to local ones, and encodes names for our ids. */
+/* ids: uidlist.c (ids.h). Made by flists_new as ctx->ids. Maps wire ids to local ones, and encodes names for our ids. */
 typedef struct ps_ids ps_ids;
 ps_ids *ids_new(ps_ctx *c);
 void ids_free(ps_ids *i);
