@@ -57,6 +57,9 @@ int flist_decoder_begin(ps_flist_decoder *d, i32 parent);
  * io_error word included as the protocol has them), input is used up (PS_AGAIN), or PS_FAIL. */
 int flist_decode(ps_flist_decoder *d, ps_mux_in *m, ps_message_fn fn, void *owner);
 
+/* --list-only: generator.c:list_file_entry for all entries of a list, to the log stream. */
+int flist_render_listing(ps_ctx *c, const ps_flists *all, const ps_flist *l);
+
 typedef struct ps_lister ps_lister; /* sender: arguments and directories into sub-lists on the wire */
 ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root);
 void lister_free(ps_lister *l);

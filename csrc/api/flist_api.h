@@ -23,6 +23,34 @@ typedef struct ps_flist_decoder ps_flist_decoder;
 ps_flist_decoder *ps_flist_decoder_new(ps_ctx *c, ps_flists *all, ps_rules *rules /* or NULL */);
 void ps_flist_decoder_free(ps_flist_decoder *d);
 int ps_flist_decoder_imply(ps_flist_decoder *d, const char *arg, size_t len, bool skip_module);
+int ps_flist_decoder_begin(ps_flist_decoder *d, int32_t parent); /* index in the directory list; -1: the first list */
+
+/* A decoder fed by hand, for tests and tools: raw multiplexed bytes, or plain list bytes. The input's messages are dropped.
+ * PS_DONE: the list begun last is complete; *used of the bytes were taken. PS_AGAIN: all were, and more are needed. */
+typedef struct ps_flist_feeder ps_flist_feeder;
+ps_flist_feeder *ps_flist_feeder_new(ps_ctx *c, ps_flist_decoder *d, bool plain);
+void ps_flist_feeder_free(ps_flist_feeder *f);
+int ps_flist_feed(ps_flist_feeder *f, const uint8_t *data, size_t len, size_t *used);
+
+/* One entry of a live list, for control code that looks at single files. */
+typedef struct ps_flist_row {
+    int64_t size, mtime;       /* bytes; seconds */
+    uint32_t mtime_ns, mode;   /* mode 0: cleared away */
+    uint32_t uid, gid, flags;
+    int32_t link_group, link_previous; /* hard links: -1 none */
+    uint32_t rdev_major, rdev_minor;
+    uint32_t path_len, target_len, sum_len;
+    char path[4096], target[4112];
+    uint8_t sum[64];
+} ps_flist_row;
+bool ps_flists_row(const ps_flists *all, int32_t ndx, ps_flist_row *row); /* false: no live list has this ndx */
+uint32_t ps_flists_count(const ps_flists *all);                          /* live lists */
+bool ps_flists_range(const ps_flists *all, uint32_t list, int32_t *ndx_start, uint32_t *count, uint32_t *low, uint32_t *high,
+                     int32_t *parent);
+bool ps_flists_eof(const ps_flists *all);
+void ps_flists_drop_first(ps_flists *all);
+/* --list-only: the lines of all entries of the live list that begins with ndx_start, to the log stream. */
+int ps_flists_render_listing(ps_ctx *c, const ps_flists *all, int32_t ndx_start);
 
 /* Loads what the lookup of users and groups needs; to be called before a process gives up its privileges. */
 void ps_ids_prewarm(void);
