@@ -6,6 +6,10 @@
 
 #include <stdlib.h>
 
+#pragma weak rules_check
+#pragma weak rules_any
+#pragma weak rules_any_merge
+
 typedef enum { AT_ENTRIES, AT_USERS, AT_USER0, AT_GROUPS, AT_GROUP0, AT_END } list_part;
 
 /* What an entry may leave out because it is as in the entry before. */
