@@ -94,7 +94,8 @@ class Reader:
             yield Flaw(f"unknown directive {item.name}: only &include and &merge exist", item.place, fatal=True)
             return
         if depth >= MAX_DEPTH:
-            yield Flaw(f"{item.name} is nested more than {MAX_DEPTH} deep: does {item.value} include itself?", item.place, fatal=True)
+            text = f"{item.name} is nested more than {MAX_DEPTH} deep: does {item.value} include itself?"
+            yield Flaw(text, item.place, fatal=True)
             return
         scoped = name == "&include"
         try:
@@ -103,18 +104,18 @@ class Reader:
                 names = [item.value]
             elif stat.S_ISDIR(mode):
                 self.files.append(item.value)
-                names = sorted(os.fsencode(n) for n in os.listdir(item.value) if n.endswith(".conf" if scoped else ".inc"))
-                names = [os.path.join(item.value, os.fsdecode(n)) for n in names]
+                found = [n for n in os.listdir(item.value) if n.endswith(".conf" if scoped else ".inc")]
+                names = [os.path.join(item.value, n) for n in sorted(found, key=os.fsencode)]
             else:
                 yield Flaw(f"{item.name} {item.value}: neither a file nor a directory", item.place, fatal=True)
                 return
         except OSError as error:
             yield Flaw(f"{item.name} {item.value}: {error.strerror}", item.place, fatal=True)
             return
-        for number, found in enumerate(names):
+        for number, name in enumerate(names):
             if scoped:
                 yield Scope("reset" if number else "push", item.place)
-            yield from self.read(found, item.place, depth + 1)
+            yield from self.read(name, item.place, depth + 1)
         if scoped and names:
             yield Scope("pop", item.place)
 

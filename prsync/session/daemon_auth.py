@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from prsync.engine import digests
+from prsync.engine.sums import Sum, hash_bytes
 from prsync.privileges import all_groups, open_trusted
 from prsync.protocol.wildmatch import wildmatch
 
@@ -25,11 +25,12 @@ DIGESTS = ("sha512", "sha256", "sha1", "md5", "md4")  # strongest first; the gre
 SECRETS_LIMIT = 1024  # bytes of a line in the secrets file
 
 
-@attrs.frozen
 class AuthRefused(Exception):
     """The reason is for the log only; the client is told no more than that it failed."""
 
-    reason: str
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
 
 
 @attrs.frozen
@@ -59,9 +60,7 @@ def too_weak(digest: str, floor: str) -> str | None:
 def digest_of(name: str, data: bytes) -> bytes:
     """MD4 is the core's: OpenSSL 3 has none without its legacy provider."""
     if name == "md4":
-        out, size = ffi.new("uint8_t[64]"), ffi.new("size_t *")
-        lib.ps_hash_bytes(lib.PS_SUM_MD4, data, len(data), out, size)
-        return bytes(ffi.buffer(out, size[0]))
+        return hash_bytes(Sum.MD4, data)
     return hashlib.new(name, data, usedforsecurity=False).digest()
 
 
@@ -87,15 +86,15 @@ def split_config_list(value: str) -> list[str]:
 
 
 def authenticate(rules: str, secrets_file: str, strict: bool, digest: str, challenge: str, line: str) -> Granted:
-    """Judges the client's line, `user answer`. Raises AuthRefused."""
+    """Judges the client's line, `user answer`. Raises AuthRefused, its reason being the end of the log's line."""
     user, space, response = line.partition(" ")
     if not space:
-        raise AuthRefused("invalid challenge response")
+        raise AuthRefused(": invalid challenge response")
     try:
         option, group = _matching_rule(rules, user)
         _check_secret(secrets_file, strict, user, group, digest, challenge, response)
     except AuthRefused as refused:
-        raise AuthRefused(f"for {user}: {refused.reason}") from None
+        raise AuthRefused(f" for {user}: {refused.reason}") from None
     return Granted(user, {"ro": True, "rw": False}.get(option))
 
 

@@ -75,6 +75,6 @@ class DaemonLog:
         except OSError:
             return
 
-    def error(self, text: str, error: OSError) -> None:
+    def failure(self, text: str, error: OSError) -> None:
         """A failed system call, in the form of rsync's rsyserr."""
         self.line(f"rsync: [server] {text}: {os.strerror(error.errno or 0)} ({error.errno})", warning=True)

@@ -1,0 +1,54 @@
+"""What the steps of one daemon connection share."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+
+import attrs
+
+from prsync.config import Config, Values
+from prsync.options_daemon import DaemonOptions
+from prsync.session.daemon_access import UNDETERMINED
+from prsync.session.daemon_log import DaemonLog
+from prsync.session.daemon_text import HANDSHAKE_SECONDS, TextStream
+
+LINGER_SECONDS = 1.0
+
+
+@attrs.define
+class Worker:
+    """What one connection's worker knows. The environment grows by RSYNC_… as rsync's does, for %VAR% in the configuration."""
+
+    sock: socket.socket
+    config: Config
+    options: DaemonOptions
+    log: DaemonLog
+    environment: dict[str, str]
+    text: TextStream
+    address: str = ""
+    host: str = UNDETERMINED
+
+    def handshake_seconds(self, values: Values) -> float:
+        """The configured timeout can shorten a phase, not lengthen it."""
+        timeout = values.number("timeout")
+        return timeout if 0 < timeout < HANDSHAKE_SECONDS else HANDSHAKE_SECONDS
+
+
+def linger(sock: socket.socket) -> None:
+    """Lets the last line reach a client that is still sending: a close with unread bytes would reset the connection."""
+    end = time.monotonic() + LINGER_SECONDS
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        while (left := end - time.monotonic()) > 0:
+            sock.settimeout(left)
+            if not sock.recv(4096):
+                return
+    except OSError:
+        return
+
+
+def become_busy() -> None:
+    """From here on SIGUSR2, by which the supervisor ends idle workers, does nothing."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)

@@ -1,0 +1,170 @@
+"""The daemon's parent: listens, forks a worker on accept, rereads the configuration, ends in order.
+
+Plain blocking Python: no threads, and trio is imported but never run here, so that a fork is safe at any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from prsync.config import Config, load_config
+from prsync.options_daemon import DaemonOptions
+from prsync.session.daemon_log import DaemonLog
+from prsync.session.daemon_worker import serve
+from prsync.version import __version__
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+OVERLOAD_PAUSE = 2.0  # seconds after a fork that failed, as rsyncd waits
+
+
+def log_for(config: Config, options: DaemonOptions) -> DaemonLog:
+    """The supervisor's log, which is that of every worker until a module has its own."""
+    values = config.start
+    path = options.log_file if options.log_file is not None else values.text("log file", options.environment)
+    return DaemonLog(path, values.text("syslog tag", options.environment), values.number("syslog facility"))
+
+
+@attrs.define
+class Supervisor:
+    options: DaemonOptions
+    config: Config
+    log: DaemonLog
+    sockets: list[socket.socket]
+    port: int
+    before_waiting: Callable[[], None]  # called when no more connections are taken, before running transfers have ended
+    workers: set[int] = attrs.field(factory=set)
+    pending: list[int] = attrs.field(factory=list)  # signals that came and are not acted upon yet
+    stopping: bool = False
+
+    def run(self) -> int:
+        """Serves until SIGTERM or SIGINT. Returns the exit code."""
+        wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for number in SIGNALS:
+            signal.signal(number, lambda caught, frame: self.pending.append(caught))
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        self.log.line(f"prsyncd version {__version__} starting, listening on port {self.port}")
+        poller = select.poll()
+        poller.register(wake_read, select.POLLIN)
+        for sock in self.sockets:
+            poller.register(sock, select.POLLIN)
+        gc.collect()
+        gc.freeze()
+        while self.sockets or self.workers:
+            ready = [number for number, _ in poller.poll()]
+            if wake_read in ready:
+                _drain(wake_read)
+            self._handle_signals(poller)
+            for sock in [s for s in self.sockets if s.fileno() in ready]:
+                self._accept(sock, wake_read, wake_write)
+        return 0
+
+    def _handle_signals(self, poller: select.poll) -> None:
+        while self.pending:
+            number = self.pending.pop(0)
+            if number == signal.SIGCHLD:
+                self._reap()
+            elif number == signal.SIGHUP:
+                self.reread()
+                self.log.reopen()
+            else:
+                self._stop(poller, number)
+        self._reap()
+
+    def _stop(self, poller: select.poll, number: int) -> None:
+        """Idle workers end at once, running transfers go on to their end; a second signal ends those too."""
+        again, self.stopping = self.stopping, True
+        for sock in self.sockets:
+            poller.unregister(sock)
+            sock.close()
+        self.sockets.clear()
+        if not again:
+            self.log.line(f"prsyncd stops: {signal.Signals(number).name}")
+            self.before_waiting()
+        for pid in self.workers:
+            os.kill(pid, signal.SIGTERM if again else signal.SIGUSR2)
+
+    def _reap(self) -> None:
+        while self.workers:
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                self.workers.clear()
+                return
+            if not pid:
+                return
+            self.workers.discard(pid)
+
+    def reread(self) -> None:
+        """Takes the configuration as it is now; keeps the old one when it has fatal problems, and says so."""
+        fresh = load_config(self.config.path, self.options.environment, self.options.overrides)
+        for problem in fresh.problems:
+            self.log.line(str(problem))
+        if fresh.fatal:
+            self.log.line(f"the configuration {self.config.path} has errors: the old one stays in force", warning=True)
+            # The stamps are taken over, so that the same errors are not reported with every connection.
+            self.config = attrs.evolve(self.config, stamps=fresh.stamps)
+            return
+        self.config = fresh
+
+    def _accept(self, sock: socket.socket, wake_read: int, wake_write: int) -> None:
+        try:
+            connection, _ = sock.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                self.log.failure("accept failed", error)
+                time.sleep(OVERLOAD_PAUSE)
+            return
+        # rsyncd reads its configuration for each connection: whoever edits it expects that.
+        if self.config.changed_on_disk():
+            self.reread()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [*SIGNALS, signal.SIGUSR2])
+        try:
+            pid = os.fork()
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
+            self.log.failure("could not create child server process", error)
+            connection.close()
+            time.sleep(OVERLOAD_PAUSE)
+            return
+        if not pid:
+            self._work(connection, (wake_read, wake_write))
+        self.workers.add(pid)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
+        connection.close()
+
+    def _work(self, connection: socket.socket, pipe: Sequence[int]) -> None:
+        """In the child, which never returns from here."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (*SIGNALS, signal.SIGUSR2):
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            for sock in self.sockets:
+                sock.close()
+            for end in pipe:
+                os.close(end)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
+            code = serve(connection, self.config, self.options, self.log)
+        except BaseException as error:  # noqa: BLE001 - a worker's failure is one line in the log, whatever it was
+            self.log.line(f"prsyncd: a worker failed: {type(error).__name__}: {error}", warning=True)
+        finally:
+            os._exit(code)
+
+
+def _drain(number: int) -> None:
+    try:
+        while os.read(number, 4096):
+            pass
+    except BlockingIOError:
+        return

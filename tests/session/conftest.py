@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from daemon_harness import Daemon
+
+
+@pytest.fixture
+def start_daemon(tmp_path: pathlib.Path) -> Iterator[Callable[..., Daemon]]:
+    running: list[Daemon] = []
+
+    def start(text: str, prelude: str = "") -> Daemon:
+        running.append(Daemon(tmp_path, text, prelude))
+        return running[-1]
+
+    yield start
+    for daemon in running:
+        daemon.stop()
