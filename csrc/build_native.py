@@ -23,6 +23,10 @@ LIBRARIES = ["zstd", "lz4", "z", "crypto", "lmdb"]
 CFLAGS = ["-std=gnu11", "-O3", "-g", "-fvisibility=hidden", "-fPIC", "-fno-strict-aliasing", "-pthread"]
 STRICT = ["-Wall", "-Wextra", "-Wconversion"]
 DEFINES = ["-DPy_LIMITED_API=0x030B0000", "-DXXH_INLINE_ALL"]
+# Functions written in Python that C calls through a pointer it was given.
+CALLBACKS = """
+extern "Python" int ps_py_parse_rules(void *, ps_rules *, const char *, size_t, const char *, uint32_t, int);
+"""
 FIRST = ["base_api.h", "options_api.h"]  # the others use their types
 
 
@@ -47,7 +51,7 @@ def ffi_builder():  # type: ignore[no-untyped-def]
     from cffi import FFI
 
     ffi = FFI()
-    ffi.cdef(declarations())
+    ffi.cdef(declarations() + CALLBACKS)
     includes = "\n".join(f'#include "api/{header.name}"' for header in api_headers())
     prelude = "#include <stdbool.h>\n#include <stdint.h>\n#include <stddef.h>\n"
     ffi.set_source("prsync._native", prelude + includes)

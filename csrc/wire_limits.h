@@ -16,6 +16,7 @@
 #define PS_LIMIT_MESSAGE 65536        /* bytes of a multiplexed message other than data */
 #define PS_LIMIT_FRAME 16777215       /* bytes of a multiplexed data frame (24 bits) */
 #define PS_LIMIT_LITERAL 0x7fffffff   /* bytes of one literal run */
+#define PS_LIMIT_RULES_FILE 16777216  /* bytes of one per-directory merge file */
 #define PS_LIMIT_LOG 16777216         /* bytes of log text held before it is drained */
 
 #endif
