@@ -3,6 +3,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Link before the lister and the rendering are there. */
+#pragma weak lister_first
+#pragma weak lister_more
+#pragma weak lister_prefix
+#pragma weak render_item
+
 #define LOOKAHEAD_MIN 1000  /* rsync.h:MIN_FILECNT_LOOKAHEAD: entries ahead of the generator before it is served */
 #define LOOKAHEAD_MAX 10000 /* rsync.h:MAX_FILECNT_LOOKAHEAD: while there is nothing else to do */
 #define LAST_PHASE 2

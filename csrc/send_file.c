@@ -4,6 +4,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Link before the lister and the rendering are there. */
+#pragma weak lister_first
+#pragma weak lister_more
+#pragma weak lister_prefix
+#pragma weak render_item
+
 /* ---- opening ---- */
 
 size_t send_path(ps_send *s, const ps_flist *l, const ps_file *f) {
