@@ -43,7 +43,7 @@ class Send:
         self._fed = fed
 
     def step(self) -> Status:
-        """Bounded work. OK: call again; AGAIN: feed it; FULL: take output, log and frames first; DONE: write the rest, then over."""
+        """Bounded work. OK: call again; AGAIN: feed it; FULL: take output, log and frames first; DONE: write the rest."""
         return self.context.check(lib.ps_send_step(self.handle))
 
     def out(self) -> memoryview:
