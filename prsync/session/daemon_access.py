@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import attrs
 
-from prsync.protocol.wildmatch import wildmatch
+from prsync.engine.rules import wildmatch
 
 UNDETERMINED = "UNDETERMINED"  # "reverse lookup" is off
 UNKNOWN = "UNKNOWN"
@@ -85,7 +85,7 @@ def _match_list(items: str, address: str, host: str, forward: bool, denying: boo
 
 
 def _match_name(item: str, address: str, host: str, forward: bool, denying: bool) -> str | None:
-    if wildmatch(item, host, fold_case=True):
+    if wildmatch(item.encode("utf-8", "surrogateescape"), host.encode(), fold=True):
         return host
     if not forward or re.fullmatch(r"[.0-9]*", item) or re.search(r"[:/*?\[]", item):
         return None

@@ -17,9 +17,9 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
+from prsync.engine.rules import wildmatch
 from prsync.engine.sums import Sum, hash_bytes
 from prsync.privileges import all_groups, open_trusted
-from prsync.protocol.wildmatch import wildmatch
 
 DIGESTS = ("sha512", "sha256", "sha1", "md5", "md4")  # strongest first; the greeting's list
 SECRETS_LIMIT = 1024  # bytes of a line in the secrets file
@@ -62,6 +62,10 @@ def digest_of(name: str, data: bytes) -> bytes:
     if name == "md4":
         return hash_bytes(Sum.MD4, data)
     return hashlib.new(name, data, usedforsecurity=False).digest()
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def encode(digest: bytes) -> str:
@@ -107,8 +111,8 @@ def _matching_rule(rules: str, user: str) -> tuple[str, str | None]:
         group = None
         if name.startswith("@"):
             groups = _groups_of(user) if groups is None else groups
-            group = next((g for g in groups if wildmatch(name[1:], g)), None)
-        if group is not None or (not name.startswith("@") and wildmatch(name, user)):
+            group = next((g for g in groups if wildmatch(_raw(name[1:]), _raw(g))), None)
+        if group is not None or (not name.startswith("@") and wildmatch(_raw(name), _raw(user))):
             if option == "deny":
                 raise AuthRefused("denied by rule")
             return option, group
@@ -133,16 +137,16 @@ def _check_secret(path: str, strict: bool, user: str, group: str | None, digest:
     lines = _secrets(path, strict)
     if user.startswith("#"):
         raise AuthRefused("invalid username")
-    wanted: dict[bool, bytes] = {False: user.encode("utf-8", "surrogateescape")}
+    wanted: dict[bool, bytes] = {False: _raw(user)}
     if group is not None:
-        wanted[True] = group.encode("utf-8", "surrogateescape")
+        wanted[True] = _raw(group)
     reason = "secret not found"
     for line in lines:
         is_group = line.startswith(b"@")
         name, colon, password = line.removeprefix(b"@").partition(b":")
         if not colon or wanted.get(is_group) != name:
             continue
-        if secrets.compare_digest(answer(digest, password, challenge).encode(), response.encode("utf-8", "surrogateescape")):
+        if secrets.compare_digest(answer(digest, password, challenge).encode(), _raw(response)):
             return
         reason = "password mismatch"
         del wanted[is_group]  # only the first line of a name counts

@@ -1,0 +1,96 @@
+"""`max connections`: slots in rsync's lock file, shared with the real rsyncd."""
+
+import os
+import pathlib
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from daemon_harness import Daemon, free_port
+
+from prsync.session.daemon_slots import claim_slot
+
+
+def claim_in_child(path: str, limit: int) -> tuple[int, int]:
+    """(pid, answer) of a child that claims a slot and lives on: locks belong to processes."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.write(write_end, b"1" if claim_slot(path, limit) else b"0")
+        time.sleep(60)
+        os._exit(0)
+    answer = int(os.read(read_end, 1))
+    os.close(read_end)
+    os.close(write_end)
+    return pid, answer
+
+
+def test_slots_are_taken_until_the_limit_and_freed_by_death(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "lock")
+    children = [claim_in_child(path, 2) for _ in range(3)]
+    try:
+        assert [answer for _, answer in children] == [1, 1, 0]
+        os.kill(children[0][0], 9)
+        os.waitpid(children[0][0], 0)
+        assert claim_slot(path, 2)
+    finally:
+        for pid, _ in children[1:]:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+
+
+def test_no_limit_needs_no_file() -> None:
+    assert claim_slot("/nonexistent/lock", 0)
+
+
+def test_negative_limit_admits_nobody(tmp_path: pathlib.Path) -> None:
+    assert not claim_slot(str(tmp_path / "lock"), -1)
+
+
+def test_lock_file_that_cannot_be_opened_raises() -> None:
+    with pytest.raises(OSError):
+        claim_slot("/nonexistent/lock", 1)
+
+
+def enter(port: int) -> socket.socket:
+    """A client that is within module m and says nothing more."""
+    sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+    sock.sendall(b"@RSYNCD: 31.0\nm\n")
+    return sock
+
+
+def answer_of(sock: socket.socket) -> str:
+    text = b""
+    while b"@RSYNCD: OK" not in text and b"@ERROR" not in text:
+        chunk = sock.recv(4096)
+        if not chunk:
+            break
+        text += chunk
+    return text.decode()
+
+
+def test_stock_rsyncd_and_prsyncd_share_the_slots(start_daemon: Callable[..., Daemon], tmp_path: pathlib.Path) -> None:
+    module = "[m]\npath = DIR\nmax connections = 2\nuse chroot = no\n"
+    daemon = start_daemon(module)
+    port = free_port()
+    conf = tmp_path / "stock.conf"
+    conf.write_text(f"address=127.0.0.1\nport={port}\nlock file={tmp_path}/lock\nreverse lookup=no\n" + module.replace("DIR", str(tmp_path)))
+    stock = subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--config={conf}"], stdin=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        with enter(port) as first, enter(daemon.port) as second:
+            assert "@RSYNCD: OK" in answer_of(first) and "@RSYNCD: OK" in answer_of(second)
+            for other in (port, daemon.port):
+                with enter(other) as third:
+                    assert "@ERROR: max connections (2) reached -- try again later" in answer_of(third)
+        assert "max connections (2) reached" in daemon.log_lines()
+    finally:
+        stock.terminate()
+        stock.wait()
