@@ -60,7 +60,9 @@ RULES = [
 
 
 @pytest.mark.parametrize(("rules", "user", "password", "expected"), RULES)
-def test_rules_are_judged_as_rsync_does(secrets_file: pathlib.Path, rules: str, user: str, password: str, expected: object) -> None:
+def test_rules_are_judged_as_rsync_does(
+    secrets_file: pathlib.Path, rules: str, user: str, password: str, expected: object
+) -> None:
     assert judge(secrets_file, rules, user, password) == expected
 
 

@@ -76,7 +76,8 @@ def test_stock_rsyncd_and_prsyncd_share_the_slots(start_daemon: Callable[..., Da
     daemon = start_daemon(module)
     port = free_port()
     conf = tmp_path / "stock.conf"
-    conf.write_text(f"address=127.0.0.1\nport={port}\nlock file={tmp_path}/lock\nreverse lookup=no\n" + module.replace("DIR", str(tmp_path)))
+    head = f"address=127.0.0.1\nport={port}\nlock file={tmp_path}/lock\nreverse lookup=no\n"
+    conf.write_text(head + module.replace("DIR", str(tmp_path)))
     stock = subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--config={conf}"], stdin=subprocess.DEVNULL)
     try:
         for _ in range(100):
