@@ -72,10 +72,25 @@ int ps_block_sums(int kind, int32_t seed, bool proper_seed_order, int fd, int64_
     *error = 0;
     if (block_hasher_init(&h, kind, seed, proper_seed_order)) {
         status = block_sums_of_fd(&h, fd, &full, &sums);
-        if (status == PS_OK) memcpy(out, buf_head(&sums), buf_used(&sums));
-        else *error = errno;
+        if (status != PS_OK) *error = errno;
+        else if (buf_used(&sums)) memcpy(out, buf_head(&sums), buf_used(&sums));
     }
     buf_free(&sums);
     block_hasher_free(&h);
+    return status;
+}
+
+uint32_t ps_piece_log2(uint64_t size) { return piece_log2(size); }
+uint64_t ps_piece_count(uint64_t size) { return piece_count(size); }
+
+void ps_piece_digest(const uint8_t *data, size_t n, uint64_t index, uint64_t size, uint8_t *out) {
+    piece_digest(data, n, index, size, out);
+}
+
+void ps_pieces_root(const uint8_t *digests, uint64_t size, uint8_t *out) { pieces_root(digests, size, out); }
+
+int ps_digest_fd(int fd, uint64_t size, uint8_t *pieces, uint8_t *root, int *error) {
+    int status = digest_fd(fd, size, pieces, root);
+    *error = status == PS_OK ? 0 : errno;
     return status;
 }

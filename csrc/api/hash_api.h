@@ -33,4 +33,16 @@ typedef struct ps_search {
  * how many there are. PS_FAIL: errno in *error (0: the file ended early). */
 int ps_search_fd(const ps_search *search, const uint8_t *sums, int fd, ps_match_op *ops, size_t cap, size_t *count,
                  uint8_t *file_sum /* 64 */, int *error);
+
+/* ---- digests and pieces ---- */
+uint32_t ps_piece_log2(uint64_t size);
+uint64_t ps_piece_count(uint64_t size);
+/* Digest of piece `index` (its n bytes) of a file of `size` bytes. */
+void ps_piece_digest(const uint8_t *data, size_t n, uint64_t index, uint64_t size, uint8_t *out /* 32 */);
+void ps_pieces_root(const uint8_t *digests, uint64_t size, uint8_t *out /* 32 */);
+/* PS_FAIL: errno in *error, 0 when the file ended before `size`. */
+int ps_digest_fd(int fd, uint64_t size, uint8_t *pieces, uint8_t *root /* 32 */, int *error);
+/* Tests: BLAKE3 of a buffer by one build (0 scalar, 1 generic, 2 AVX2, 3 AVX-512); PS_FAIL where it cannot run. `step`: fed in
+ * parts of this size. */
+int ps_blake3_with(int build, const uint8_t *data, size_t n, size_t step, uint8_t *out /* 32 */);
 #endif
