@@ -67,3 +67,13 @@ WEAK int gen_first_list_done(ps_gen *g) {
     (void)g;
     return PS_OK;
 }
+WEAK int flist_render_listing(ps_ctx *c, const ps_flists *all, const ps_flist *l, const ps_file *f) {
+    char path[PS_LIMIT_NAME + 1];
+    file_path(all, l, f, path);
+    ps_log(c, PS_LOG_INFO, "%06o %lld %s\n", f->mode, (long long)f->size, path);
+    return PS_OK;
+}
+WEAK int render_delete(ps_ctx *c, const char *path, u32 mode) {
+    (void)c, (void)path, (void)mode;
+    return PS_OK;
+}

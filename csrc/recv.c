@@ -178,7 +178,8 @@ static int list_ended(ps_recv *r) {
     r->lists_left--;
     r->lists_gone++;
     if (r->gen) return gen_first_list_done(r->gen);
-    if (r->all->first) flists_drop_first(r->all);
+    if (!r->all->first || !r->all->first->done_sent) return ps_fail(r->c, 2, 0, "the sender ends a list that is not through [receiver]");
+    flists_drop_first(r->all);
     return PS_OK;
 }
 
