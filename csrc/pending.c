@@ -26,19 +26,6 @@ WEAK int rules_check_daemon(ps_rules *r, const char *path, size_t len, bool is_d
     (void)r, (void)path, (void)len, (void)is_dir;
     return 0;
 }
-WEAK ps_flist_decoder *flist_decoder_new(ps_ctx *c, ps_flists *all, ps_rules *rules) {
-    (void)c, (void)all, (void)rules;
-    return NULL;
-}
-WEAK void flist_decoder_free(ps_flist_decoder *d) { (void)d; }
-WEAK int flist_decoder_begin(ps_flist_decoder *d, i32 parent) {
-    (void)d, (void)parent;
-    return PS_FAIL;
-}
-WEAK int flist_decode(ps_flist_decoder *d, ps_mux_in *m, ps_message_fn fn, void *owner) {
-    (void)d, (void)m, (void)fn, (void)owner;
-    return PS_FAIL;
-}
 WEAK u32 piece_log2(u64 size) { return size ? 18 : 18; }
 WEAK u64 piece_count(u64 size) { return size ? (size + 262143) >> 18 : 1; }
 WEAK void pieces_root(const u8 *digests, u64 size, u8 out[32]) {
@@ -48,30 +35,6 @@ WEAK void pieces_root(const u8 *digests, u64 size, u8 out[32]) {
 WEAK void blake3_begin_piece(ps_blake3 *b, u64 index, u64 size) {
     (void)index, (void)size;
     blake3_begin(b);
-}
-WEAK ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest) {
-    (void)c, (void)all, (void)rules, (void)dest;
-    return NULL;
-}
-WEAK void gen_free(ps_gen *g) { (void)g; }
-WEAK int gen_step(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx) {
-    (void)g, (void)out, (void)ndx;
-    return PS_FAIL;
-}
-WEAK int gen_settled(ps_gen *g, i32 ndx, ps_settled how) {
-    (void)g, (void)ndx, (void)how;
-    return PS_OK;
-}
-WEAK void gen_phase_ended(ps_gen *g) { (void)g; }
-WEAK int gen_first_list_done(ps_gen *g) {
-    (void)g;
-    return PS_OK;
-}
-WEAK int flist_render_listing(ps_ctx *c, const ps_flists *all, const ps_flist *l, const ps_file *f) {
-    char path[PS_LIMIT_NAME + 1];
-    file_path(all, l, f, path);
-    ps_log(c, PS_LOG_INFO, "%06o %lld %s\n", f->mode, (long long)f->size, path);
-    return PS_OK;
 }
 WEAK int render_delete(ps_ctx *c, const char *path, u32 mode) {
     (void)c, (void)path, (void)mode;

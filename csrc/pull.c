@@ -8,6 +8,7 @@
 #define IOERR_MASK (PS_IOERR_GENERAL | PS_IOERR_VANISHED | PS_IOERR_DEL_LIMIT)
 
 typedef enum {
+    PULL_BEGIN,
     PULL_FIRST,      /* the first list */
     PULL_SECOND_NDX, /* inc_recurse: a list of one directory says nothing yet of how many entries come */
     PULL_SECOND,
@@ -130,11 +131,9 @@ ps_pull *ps_pull_new(ps_ctx *c, struct ps_rules *rules, const char *dest, size_t
     }
     if (!dest) c->o.list_only = 1;
     p->decoder = flist_decoder_new(c, p->all, rules);
-    if (!p->decoder || flist_decoder_begin(p->decoder, -1) == PS_FAIL) {
-        ps_pull_free(p);
-        return NULL;
-    }
-    return p;
+    if (p->decoder) return p;
+    ps_pull_free(p);
+    return NULL;
 }
 
 void ps_pull_free(ps_pull *p) {
@@ -251,6 +250,10 @@ int ps_pull_feed_from(ps_pull *p, const uint8_t *data, size_t len) {
     int status = PS_OK;
     while (status == PS_OK) {
         switch (p->stage) {
+        case PULL_BEGIN:
+            p->stage = PULL_FIRST;
+            status = flist_decoder_begin(p->decoder, -1);
+            break;
         case PULL_FIRST:
         case PULL_SECOND: status = take_list(p); break;
         case PULL_SECOND_NDX: status = second_ndx(p); break;
@@ -275,20 +278,28 @@ static int put_done(ps_pull *p) {
     return ok ? PS_OK : ps_fail_memory(p->c, "output for the remote");
 }
 
-static void render_list(ps_pull *p, ps_flist *l) {
+/* Under inc_recurse a directory is shown when its own list begins. */
+static bool shown_here(const ps_opts *o, const ps_file *f) {
+    return file_active(f) && !(S_ISDIR(f->mode) && (o->inc_recurse || (!o->implied_dirs && f->flags & PS_F_IMPLIED_DIR)));
+}
+
+static int render_list(ps_pull *p, const ps_flist *l) {
     const ps_opts *o = &p->c->o;
     if (o->inc_recurse && l->parent_ndx >= 0 && (u32)l->parent_ndx < p->all->dir_entry_count) {
-        ps_flist dirs = {.names = p->all->dir_arena, .parent_ndx = -1};
         ps_file *dir = &p->all->dir_entries[l->parent_ndx].file;
-        if (o->implied_dirs || !(dir->flags & PS_F_IMPLIED_DIR)) flist_render_listing(p->c, p->all, &dirs, dir);
+        ps_flist own = {.files = dir, .count = 1, .names = p->all->dir_arena, .parent_ndx = -1};
+        if ((o->implied_dirs || !(dir->flags & PS_F_IMPLIED_DIR)) && flist_render_listing(p->c, p->all, &own) != PS_OK) return PS_FAIL;
     }
-    for (u32 i = l->low; i < l->high; i++) {
-        ps_file *f = &l->files[i];
-        if (!file_active(f)) continue;
-        /* Under inc_recurse a directory is shown when its own list begins. */
-        if (S_ISDIR(f->mode) && (o->inc_recurse || (!o->implied_dirs && f->flags & PS_F_IMPLIED_DIR))) continue;
-        flist_render_listing(p->c, p->all, l, f);
+    for (u32 from = 0, to; from < l->count; from = to) {
+        to = from + 1;
+        if (!shown_here(o, &l->files[from])) continue;
+        while (to < l->count && shown_here(o, &l->files[to])) to++;
+        ps_flist part = *l;
+        part.files += from;
+        part.count = to - from;
+        if (flist_render_listing(p->c, p->all, &part) != PS_OK) return PS_FAIL;
     }
+    return PS_OK;
 }
 
 /* generator.c:generate_files where nothing is compared: every list is shown, and its end is told. */
@@ -297,7 +308,7 @@ static int list_step(ps_pull *p) {
         ps_flist *l = p->listed ? p->listed->next : p->all->first;
         if (!l && !p->all->eof) return PS_AGAIN;
         if (l) {
-            render_list(p, l);
+            if (render_list(p, l) != PS_OK) return PS_FAIL;
             /* The one before is through; the last one's end comes with the last. */
             if (p->listed && p->c->o.inc_recurse) {
                 p->listed->done_sent = true;

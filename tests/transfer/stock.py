@@ -1,0 +1,194 @@
+"""A stock rsync daemon to pull from, and the smallest client that can: a blocking handshake, then the receiver's pump."""
+
+from __future__ import annotations
+
+import pathlib
+import select
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prsync.engine.context import Context
+from prsync.engine.native import lib
+from prsync.errors import ExitCode, PrsyncError
+from prsync.transfer.receiver import Need, Receiver
+
+RSYNC = shutil.which("rsync")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Daemon:
+    """rsync --daemon in the foreground with one module `m`."""
+
+    def __init__(self, root: pathlib.Path, state: pathlib.Path, extra: str = "") -> None:
+        assert RSYNC
+        self.port = free_port()
+        config = state / "rsyncd.conf"
+        config.write_text(f"use chroot = no\nlog file = {state}/log\nport = {self.port}\naddress = 127.0.0.1\n{extra}\n[m]\n  path = {root}\n")
+        self.process = subprocess.Popen([RSYNC, "--daemon", "--no-detach", f"--config={config}"])
+        for _ in range(500):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except ConnectionRefusedError:
+                select.select([], [], [], 0.01)
+        raise AssertionError("the daemon does not answer")
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+@dataclass
+class Outcome:
+    code: int
+    error: str
+    log: list[tuple[int, bytes]]
+    context: Context = field(repr=False)
+
+    def text(self) -> str:
+        return b"".join(text for _, text in self.log).decode("utf-8", "replace")
+
+
+def read_exactly(connection: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        part = connection.recv(count - len(data))
+        assert part, "closed in the handshake"
+        data += part
+    return data
+
+
+def read_line(connection: socket.socket) -> str:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += read_exactly(connection, 1)
+    return line.decode().rstrip("\n")
+
+
+def read_varint(connection: socket.socket) -> int:
+    first = read_exactly(connection, 1)[0]
+    extra = next((n for n, limit in enumerate([0x80, 0xC0, 0xE0, 0xF0, 0xF8]) if first < limit), 5)
+    rest = read_exactly(connection, extra)
+    return int.from_bytes(rest, "little") | (first & ((1 << (8 - extra)) - 1) if extra else first) << (8 * extra)
+
+
+def handshake(connection: socket.socket, context: Context, letters: str, arguments: list[str], protocol: int, checksum: bytes) -> None:
+    connection.sendall(b"@RSYNCD: %d.0 md5 md4\n" % protocol)
+    read_line(connection)
+    connection.sendall(b"m\n")
+    while (answer := read_line(connection)) != "@RSYNCD: OK":
+        assert not answer.startswith("@ERROR"), answer
+    words = ["--server", "--sender", f"-{letters}e.iLsfxCIvu", *arguments]
+    connection.sendall(b"".join(word.encode() + b"\0" for word in words) + b"\0")
+    flags = read_varint(connection)
+    options = context.options
+    options.protocol = protocol
+    options.inc_recurse = flags & 1
+    options.receiver_symlink_times = flags >> 1 & 1
+    options.safe_flist = flags >> 3 & 1
+    options.avoid_xattr_optim = flags >> 4 & 1
+    options.proper_seed_order = flags >> 5 & 1
+    options.inplace_partial_dir = flags >> 6 & 1
+    options.varint_flist_flags = flags >> 7 & 1
+    options.id0_names = flags >> 8 & 1
+    if flags & 0x80:
+        size = read_exactly(connection, 1)[0]
+        if size & 0x80:
+            size = (size & 0x7F) << 8 | read_exactly(connection, 1)[0]
+        read_exactly(connection, size)
+        connection.sendall(bytes([len(checksum)]) + checksum)
+    kinds = {b"xxh128": lib.PS_SUM_XXH128, b"md5": lib.PS_SUM_MD5, b"xxh3": lib.PS_SUM_XXH3, b"sha1": lib.PS_SUM_SHA1}
+    options.xfer_sum = options.file_sum = kinds[checksum]
+    options.checksum_seed = int.from_bytes(read_exactly(connection, 4), "little", signed=True)
+
+
+def pump(connection: socket.socket, receiver: Receiver, change: Callable[[bytearray], None] | None = None, stop_after: int | None = None) -> None:
+    """Moves bytes until the receiver is done. `change` may alter what was received; stop_after ends the connection early."""
+    connection.setblocking(False)
+    total = 0
+    while True:
+        need = receiver.run()
+        output = receiver.output()
+        if need is Need.NOTHING and not output:
+            return
+        readers = [] if need is Need.OUTPUT or need is Need.NOTHING else [connection]
+        readable, writable, _ = select.select([connection] if need is Need.OUTPUT else readers, [connection] if output else [], [], 30)
+        assert readable or writable, "nothing moves"
+        if writable:
+            try:
+                sent = connection.send(output)
+            except BlockingIOError:
+                sent = 0
+            del output
+            receiver.sent(sent)
+        if readable:
+            del_size = len(receiver.buffer) if stop_after is None else min(len(receiver.buffer), max(stop_after - total, 0))
+            count = connection.recv_into(receiver.buffer, del_size) if del_size else 0
+            total += count
+            if change and count:
+                piece = bytearray(receiver.buffer[:count])
+                change(piece)
+                receiver.buffer[:count] = piece
+            receiver.received(count)
+
+
+def pull(
+    daemon: Daemon,
+    destination: pathlib.Path | str | None,
+    *,
+    source: str = "m/",
+    letters: str = "logDtpr",
+    arguments: tuple[str, ...] = (),
+    setup: Callable[[Context], None] | None = None,
+    change: Callable[[bytearray], None] | None = None,
+    stop_after: int | None = None,
+    protocol: int = 32,
+    checksum: bytes = b"xxh128",
+    filters: bytes = b"\0\0\0\0",
+) -> Outcome:
+    context = Context()
+    options = context.options
+    options.role = lib.PS_ROLE_RECEIVER
+    options.recurse, options.links, options.perms, options.times = 1, 1, 1, 1
+    options.owner = options.group = options.devices = options.specials = 1
+    options.max_size = options.min_size = options.max_delete = -1
+    options.whole_file = -1
+    options.implied_dirs = 1
+    import os
+
+    options.am_root = int(os.geteuid() == 0)
+    if setup:
+        setup(context)
+    log: list[tuple[int, bytes]] = []
+    code, error = 0, ""
+    with socket.create_connection(("127.0.0.1", daemon.port), 10) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        handshake(connection, context, letters, [*arguments, ".", source], protocol, checksum)
+        receiver = Receiver(context, None if destination is None else str(destination).encode(), lambda c, t: log.append((c, t)))
+        receiver.pull.put(filters)
+        try:
+            pump(connection, receiver, change, stop_after)
+            code = int(receiver.exit_code())
+        except PrsyncError as problem:
+            code, error = int(problem.code), problem.text
+            receiver.drain()
+        del receiver
+    return Outcome(code, error, log, context)
+
+
+def same_trees(one: pathlib.Path, two: pathlib.Path) -> str:
+    """What rsync itself would change to make `two` equal to `one`; empty when they are the same."""
+    assert RSYNC
+    found = subprocess.run([RSYNC, "-aHcni", "--delete", f"{one}/", f"{two}/"], capture_output=True, text=True, check=True)
+    return found.stdout
+
+
+assert ExitCode.PARTIAL == 23
