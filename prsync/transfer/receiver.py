@@ -56,7 +56,8 @@ class Receiver:
         if count == 0:
             if not self._ended:
                 self.pull.abort()
-                raise StreamError(f"connection unexpectedly closed ({self.context.stats.total_read} bytes received so far) [receiver]")
+                total = self.context.stats.total_read
+                raise StreamError(f"connection unexpectedly closed ({total} bytes received so far) [receiver]")
             return
         self._feed(count)
 

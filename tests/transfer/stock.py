@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import select
 import shutil
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 
 from prsync.engine.context import Context
 from prsync.engine.native import lib
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import PrsyncError
 from prsync.transfer.receiver import Need, Receiver
 
 RSYNC = shutil.which("rsync")
@@ -31,7 +32,9 @@ class Daemon:
         assert RSYNC
         self.port = free_port()
         config = state / "rsyncd.conf"
-        config.write_text(f"use chroot = no\nlog file = {state}/log\nport = {self.port}\naddress = 127.0.0.1\n{extra}\n[m]\n  path = {root}\n")
+        config.write_text(
+            f"use chroot = no\nlog file = {state}/log\nport = {self.port}\naddress = 127.0.0.1\n{extra}\n[m]\n  path = {root}\n"
+        )
         self.process = subprocess.Popen([RSYNC, "--daemon", "--no-detach", f"--config={config}"])
         for _ in range(500):
             try:
@@ -80,7 +83,9 @@ def read_varint(connection: socket.socket) -> int:
     return int.from_bytes(rest, "little") | (first & ((1 << (8 - extra)) - 1) if extra else first) << (8 * extra)
 
 
-def handshake(connection: socket.socket, context: Context, letters: str, arguments: list[str], protocol: int, checksum: bytes) -> None:
+def handshake(
+    connection: socket.socket, context: Context, letters: str, arguments: list[str], protocol: int, checksum: bytes
+) -> None:
     connection.sendall(b"@RSYNCD: %d.0 md5 md4\n" % protocol)
     read_line(connection)
     connection.sendall(b"m\n")
@@ -110,7 +115,10 @@ def handshake(connection: socket.socket, context: Context, letters: str, argumen
     options.checksum_seed = int.from_bytes(read_exactly(connection, 4), "little", signed=True)
 
 
-def pump(connection: socket.socket, receiver: Receiver, change: Callable[[bytearray], None] | None = None, stop_after: int | None = None) -> None:
+Change = Callable[[bytearray], None]
+
+
+def pump(connection: socket.socket, receiver: Receiver, change: Change | None = None, stop_after: int | None = None) -> None:
     """Moves bytes until the receiver is done. `change` may alter what was received; stop_after ends the connection early."""
     connection.setblocking(False)
     total = 0
@@ -119,8 +127,8 @@ def pump(connection: socket.socket, receiver: Receiver, change: Callable[[bytear
         output = receiver.output()
         if need is Need.NOTHING and not output:
             return
-        readers = [] if need is Need.OUTPUT or need is Need.NOTHING else [connection]
-        readable, writable, _ = select.select([connection] if need is Need.OUTPUT else readers, [connection] if output else [], [], 30)
+        readers = [] if need is Need.NOTHING else [connection]
+        readable, writable, _ = select.select(readers, [connection] if output else [], [], 30)
         assert readable or writable, "nothing moves"
         if writable:
             try:
@@ -130,8 +138,8 @@ def pump(connection: socket.socket, receiver: Receiver, change: Callable[[bytear
             del output
             receiver.sent(sent)
         if readable:
-            del_size = len(receiver.buffer) if stop_after is None else min(len(receiver.buffer), max(stop_after - total, 0))
-            count = connection.recv_into(receiver.buffer, del_size) if del_size else 0
+            room = len(receiver.buffer) if stop_after is None else min(len(receiver.buffer), max(stop_after - total, 0))
+            count = connection.recv_into(receiver.buffer, room) if room else 0
             total += count
             if change and count:
                 piece = bytearray(receiver.buffer[:count])
@@ -148,7 +156,7 @@ def pull(
     letters: str = "logDtpr",
     arguments: tuple[str, ...] = (),
     setup: Callable[[Context], None] | None = None,
-    change: Callable[[bytearray], None] | None = None,
+    change: Change | None = None,
     stop_after: int | None = None,
     protocol: int = 32,
     checksum: bytes = b"xxh128",
@@ -162,8 +170,6 @@ def pull(
     options.max_size = options.min_size = options.max_delete = -1
     options.whole_file = -1
     options.implied_dirs = 1
-    import os
-
     options.am_root = int(os.geteuid() == 0)
     if setup:
         setup(context)
@@ -190,5 +196,3 @@ def same_trees(one: pathlib.Path, two: pathlib.Path) -> str:
     found = subprocess.run([RSYNC, "-aHcni", "--delete", f"{one}/", f"{two}/"], capture_output=True, text=True, check=True)
     return found.stdout
 
-
-assert ExitCode.PARTIAL == 23
