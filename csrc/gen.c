@@ -115,23 +115,14 @@ ps_flist *gen_list_for(const ps_gen *g, i32 ndx) {
     return NULL;
 }
 
-/* Lists that came since the last step: their hard links are matched before anything looks at them. */
-static int adopt_lists(ps_gen *g) {
-    const ps_flist *last = g->linked;
-    ps_flist *l = last ? last->next : g->all->first;
-    for (; l; l = l->next) {
-        if (g->c->o.hard_links && flist_match_links(g->all, l) != PS_OK) return PS_FAIL;
-        g->linked = l;
-        if (!g->first) g->first = l;
-        if (!g->cur && g->state == GEN_START) g->cur = l;
-    }
-    return PS_OK;
+static void adopt_first_list(ps_gen *g) {
+    if (g->state != GEN_START || g->first || !g->all->first) return;
+    g->first = g->cur = g->all->first;
 }
 
 int gen_first_list_done(ps_gen *g) {
     ps_flist *l = g->all->first;
     if (!l || !l->done_sent) return ps_fail(g->c, 12, 0, "the sender ended a file list that is still in use (protocol error)");
-    if (g->linked == l) g->linked = NULL;
     if (g->kids.list == l) g->kids.list = NULL;
     flists_drop_first(g->all);
     return PS_OK;
@@ -483,7 +474,7 @@ int gen_step(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx) {
     if (g->failed) return PS_FAIL;
     g->out = out;
     g->wire = ndx;
-    if (adopt_lists(g) != PS_OK) return PS_FAIL;
+    adopt_first_list(g);
     put_successes(g);
     route_files(g);
     gen_state before;

@@ -46,7 +46,6 @@ struct ps_gen {
     gen_state state;
     int phase;
     ps_flist *first, *cur; /* generator.c's first_flist and cur_flist; NULL after the last */
-    const ps_flist *linked; /* the last list whose hard links were matched */
     u32 at;            /* index within cur */
     int phases_ended;  /* msgdone_cnt */
     bool redoing;

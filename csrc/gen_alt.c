@@ -6,18 +6,18 @@
 #include <unistd.h>
 
 int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_t cap) {
-    if (index < 0 || (u32)index >= c->alt_count) return -1;
+    if (index < 0 || (u32)index >= c->alt_count) return PS_FAIL;
     const char *dir = c->alt_dirs[index];
     size_t n = strlen(dir);
     int len = snprintf(out, cap, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", path);
-    return len > 0 && (size_t)len < cap ? len : -1;
+    return len > 0 && (size_t)len < cap ? PS_OK : PS_FAIL;
 }
 
 int gen_base_fd(const ps_gen *g) { return g->root ? root_fd(g->root) : AT_FDCWD; }
 
 /* The entry in alternate destination j. The directory is the user's own choice and may lie outside the root. */
 static int alt_stat(ps_gen *g, gen_item *it, u32 j, char cmp[PS_LIMIT_NAME + 1], struct stat *st) {
-    if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, PS_LIMIT_NAME + 1) < 0) return -1;
+    if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, PS_LIMIT_NAME + 1) != PS_OK) return -1;
     return fstatat(gen_base_fd(g), cmp, st, AT_SYMLINK_NOFOLLOW);
 }
 

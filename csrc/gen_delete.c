@@ -7,12 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#pragma weak rules_check
-#pragma weak rules_any
-#pragma weak rules_any_merge
-#pragma weak rules_enter
-#pragma weak rules_leave
-#pragma weak rules_change_dir
 #pragma weak render_delete
 
 /* ---- what a directory holds ----------------------------------------------------------------------------- */
@@ -36,11 +30,10 @@ static int compare_found(const void *a, const void *b, void *owner) {
     return file_compare(s->all, s->l, a, s->l, b);
 }
 
-static bool excluded(ps_gen *g, const char *path, size_t n, bool is_dir, bool perishing) {
-    if (!g->rules || !rules_check) return false;
-    if (g->c->o.am_daemon && rules_check_daemon(g->rules, path, n, is_dir) < 0) return true;
-    if (!rules_any(g->rules)) return false;
-    return rules_check(g->rules, path, n, is_dir, PS_SIDE_RECEIVER | (perishing ? PS_SIDE_NO_PERISHABLE : 0)) < 0;
+static bool excluded(ps_gen *g, const char *path, size_t n, bool is_dir) {
+    if (!g->rules) return false;
+    if (rules_any_daemon(g->rules) && rules_check_daemon(g->rules, path, n, is_dir) < 0) return true;
+    return rules_any(g->rules) && rules_check(g->rules, path, n, is_dir, PS_SIDE_RECEIVER) < 0;
 }
 
 /* The kids of the directory in the current list, hashed by name. */
@@ -131,7 +124,7 @@ static bool note_entry(ps_gen *g, found *x, int dirfd, const char *path, size_t 
     struct stat st;
     if (fstatat(dirfd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) return true;
     bool is_dir = S_ISDIR(st.st_mode);
-    if (excluded(g, path, above + n, is_dir, !listed)) {
+    if (excluded(g, path, above + n, is_dir)) {
         x->spared = true;
         return true;
     }
@@ -242,7 +235,7 @@ static bool delete_entries(ps_gen *g, char path[PS_LIMIT_NAME + 1], const found 
 /* The directory is about to go: deletes what is in it (DEL_RECURSE), or only looks whether there is something. */
 static del_result empty_dir(ps_gen *g, char path[PS_LIMIT_NAME + 1], u32 flags) {
     size_t n = strlen(path);
-    int token = g->rules && rules_any_merge && rules_any_merge(g->rules) ? rules_enter(g->rules, g->root, path, n) : -1;
+    int token = g->rules && rules_any_merge(g->rules) ? rules_enter(g->rules, g->root, path, n) : -1;
     found x;
     u32 dir = flists_dir(g->all, path, n, 0);
     bool ok = dir != UINT32_MAX && read_dir(g, path, dir, false, &x);
@@ -312,7 +305,11 @@ static del_result remove_entry(ps_gen *g, const char *path, u32 mode, u32 flags)
 static del_result delete_path(ps_gen *g, char path[PS_LIMIT_NAME + 1], u32 mode, u32 flags) {
     if (flags & DEL_NO_UID_WRITE) make_writable(g, path, mode);
     del_result result = DR_SUCCESS;
-    if (S_ISDIR(mode) && !(flags & DEL_DIR_IS_EMPTY)) result = empty_dir(g, path, flags);
+    if (S_ISDIR(mode) && !(flags & DEL_DIR_IS_EMPTY)) {
+        if (g->rules) rules_ignore_perishable(g->rules, true);
+        result = empty_dir(g, path, flags);
+        if (g->rules) rules_ignore_perishable(g->rules, false);
+    }
     if (result == DR_SUCCESS) {
         result = remove_entry(g, path, mode, flags);
         if (result == DR_AT_LIMIT) return result;
@@ -332,12 +329,12 @@ del_result gen_delete_item(ps_gen *g, const char *path, u32 mode, u32 flags) {
 /* ---- what is not in the list -------------------------------------------------------------------------------- */
 
 void gen_change_filter_dir(ps_gen *g, const char *path, int depth) {
-    if (!g->rules || !rules_any_merge || !rules_any_merge(g->rules)) return;
+    if (!g->rules || !rules_any_merge(g->rules)) return;
     if (rules_change_dir(g->rules, g->root, path, strlen(path), depth) == PS_FAIL) g->failed = true;
 }
 
 void gen_delete_leave(ps_gen *g) {
-    if (!g->rules || !rules_any_merge || !rules_any_merge(g->rules)) return;
+    if (!g->rules || !rules_any_merge(g->rules)) return;
     rules_change_dir(g->rules, g->root, NULL, 0, 0);
 }
 

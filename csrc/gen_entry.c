@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#pragma weak rules_check_daemon
-
 /* ---- the entry in hand --------------------------------------------------------------------------- */
 
 void item_init(ps_gen *g, gen_item *it, ps_flist *l, ps_file *f, i32 ndx) {
@@ -349,7 +347,7 @@ static void keep_existing(ps_gen *g, gen_item *it, struct stat *st, bool say) {
 
 static bool refused_by_daemon(ps_gen *g, gen_item *it, bool is_dir, bool own_list) {
     const char *path = item_path(g, it);
-    if (!rules_check_daemon || (path[0] == '.' && !path[1])) return false;
+    if (path[0] == '.' && !path[1]) return false;
     if (rules_check_daemon(g->rules, path, strlen(path), is_dir) >= 0) return false;
     if (is_dir && g->c->o.inc_recurse && !own_list) return true;
     skip_link(g, it);
@@ -407,7 +405,7 @@ void gen_entry(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx, bool own_list) {
         }
         g->skip_depth = -1;
     }
-    if (o->am_daemon && g->rules && refused_by_daemon(g, &it, is_dir, own_list)) return;
+    if (g->rules && rules_any_daemon(g->rules) && refused_by_daemon(g, &it, is_dir, own_list)) return;
 
     struct stat st = {0};
     int statret = -1, stat_errno = ENOENT;

@@ -73,7 +73,7 @@ static int look_in_alt(ps_gen *g, gen_item *it, struct stat *st, const struct st
     for (u32 j = 0; j < g->c->alt_count; j++) {
         char cmp[PS_LIMIT_NAME + 1];
         struct stat alt;
-        if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, sizeof cmp) < 0) continue;
+        if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, sizeof cmp) != PS_OK) continue;
         if (fstatat(gen_base_fd(g), cmp, &alt, AT_SYMLINK_NOFOLLOW) < 0) continue;
         if (o->alt_kind == PS_ALT_LINK) {
             if (leader->st_dev != alt.st_dev || leader->st_ino != alt.st_ino) continue;
@@ -110,7 +110,7 @@ static const char *leader_name(ps_gen *g, gen_item *it, ps_file *prev, ps_flist 
     *shown = shown_buf;
     /* In a dry run the leader may exist only in the alternate destination that it would be linked from. */
     if (e && e->hlink_prev >= 0 && g->c->o.dry_run && e->hlink_prev < (i32)g->c->alt_count &&
-        alt_dest_path(g->c, e->hlink_prev, shown_buf, buf, PS_LIMIT_NAME + 1) >= 0)
+        alt_dest_path(g->c, e->hlink_prev, shown_buf, buf, PS_LIMIT_NAME + 1) == PS_OK)
         return buf;
     return shown_buf;
 }
@@ -178,7 +178,7 @@ void gen_finish_link(ps_gen *g, gen_item *it, const struct stat *st, int alt) {
     }
     it->f->flags |= PS_F_HLINK_FIRST | PS_F_HLINK_DONE; /* both together: the first that got done */
     e->hlink_prev = alt;
-    if (alt >= 0 && g->c->o.dry_run && alt_dest_path(g->c, alt, path, alt_name, sizeof alt_name) >= 0) from = alt_name;
+    if (alt >= 0 && g->c->o.dry_run && alt_dest_path(g->c, alt, path, alt_name, sizeof alt_name) == PS_OK) from = alt_name;
     while (prev >= 0) {
         ps_flist *l = gen_list_for(g, prev);
         if (!l) break;

@@ -7,8 +7,6 @@
 /* What a name is asked for (exclude.c:name_is_excluded's LEVELs and sides). */
 #define PS_SIDE_SENDER 1   /* hide / show apply */
 #define PS_SIDE_RECEIVER 2 /* protect / risk apply */
-#define PS_SIDE_NO_PERISHABLE 4 /* added: rules with the modifier p do not count (exclude.c:ignore_perishable, in a directory
-                                 * that is being deleted) */
 
 /* exclude.c:check_filter over the whole stack: -1 excluded (hidden/protected), 1 included, 0 no rule matched.
  * path: relative to the base (rules_set_base), or absolute within the module. */
