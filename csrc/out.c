@@ -1,5 +1,4 @@
 #include "out.h"
-#include "pending.h"
 
 #include <fcntl.h>
 #include <limits.h>

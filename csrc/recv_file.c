@@ -267,11 +267,9 @@ int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
 
 void recv_file_drop(ps_recv *r) { close_basis(r); }
 
-static void settle(ps_recv *r, ps_settled how) {
-    if (r->gen) gen_settled(r->gen, r->ndx, how);
-}
+static int settle(ps_recv *r, ps_settled how) { return r->gen ? gen_settled(r->gen, r->ndx, how) : PS_OK; }
 
-static void failed_verification(ps_recv *r) {
+static int failed_verification(ps_recv *r) {
     const ps_opts *o = &r->c->o;
     if (r->redoing || o->info_name || o->stdout_format_has_i) {
         const char *kept = !o->partial ? "discarded" : ps_str(r->c, PS_STR_PARTIAL_DIR) ? "put into partial-dir" : "retained";
@@ -279,7 +277,7 @@ static void failed_verification(ps_recv *r) {
                r->redoing ? "ERROR" : "WARNING", r->path, kept, r->redoing ? "" : " (will try again)");
     }
     if (!r->redoing) r->file->flags |= PS_F_REDO;
-    settle(r, r->redoing ? PS_SETTLED_FAILED : PS_SETTLED_REDO);
+    return settle(r, r->redoing ? PS_SETTLED_FAILED : PS_SETTLED_REDO);
 }
 
 int recv_file_end(ps_recv *r, ps_mux_in *m) {
@@ -295,8 +293,7 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
     }
     if (r->discard) {
         if (r->progress) progress_end(r->progress, r->file->size, r->all->eof);
-        settle(r, PS_SETTLED_FAILED);
-        return PS_OK;
+        return settle(r, PS_SETTLED_FAILED);
     }
     if (r->progress) progress_end(r->progress, r->file->size, r->all->eof);
     u8 found[PS_LIMIT_CHECKSUM];
@@ -306,11 +303,13 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
     close_basis(r);
     ps_out *out = r->out;
     r->out = NULL;
-    switch (out_finish(out, r->offset, verified, r->from_partial)) {
-    case PS_OUT_DONE: settle(r, PS_SETTLED_OK); break;
-    case PS_OUT_DELAYED: break;
-    case PS_OUT_BAD: failed_verification(r); break;
-    case PS_OUT_FAILED: settle(r, PS_SETTLED_FAILED); break;
+    ps_out_result result = out_finish(out, r->offset, verified, r->from_partial);
+    if (c->error.exit_code) return PS_FAIL;
+    switch (result) {
+    case PS_OUT_DELAYED: return PS_OK;
+    case PS_OUT_DONE: return settle(r, PS_SETTLED_OK);
+    case PS_OUT_BAD: return failed_verification(r);
+    case PS_OUT_FAILED: break;
     }
-    return c->error.exit_code ? PS_FAIL : PS_OK;
+    return settle(r, PS_SETTLED_FAILED);
 }

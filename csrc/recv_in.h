@@ -2,7 +2,6 @@
 #ifndef PS_RECV_IN_H
 #define PS_RECV_IN_H
 #include "out.h"
-#include "pending.h"
 #include <sys/uio.h>
 
 #define PS_RECV_SMALL (64u * 1024u)  /* files up to this are gathered and written at once */
