@@ -268,6 +268,7 @@ void ps_ctx_free(ps_ctx *c) {
     for (int i = 0; i < PS_STR_COUNT; i++) free(c->strings[i]);
     for (u32 i = 0; i < c->alt_count; i++) free(c->alt_dirs[i]);
     free(c->chmod_ops);
+    render_free(c);
     free(c);
 }
 
@@ -342,41 +343,57 @@ bool ps_event_add(ps_ctx *c, i32 kind, i32 code, i64 a, i64 b, const void *text,
     return true;
 }
 
-/* Opens a record of this code, or goes on with the last one where the code is the same. */
-static bool log_open(ps_ctx *c, int code) {
+/* Opens a record of this code, or goes on with the last one where the code is the same. Where the text begins; 0: no memory. */
+static size_t log_open(ps_ctx *c, int code) {
     ps_buf *b = &c->log;
     if (code == PS_LOG_ERROR_XFER) c->got_xfer_error = true;
-    if (b->len && b->data[c->log_last] == (u8)code) return true;
+    if (b->len && b->data[c->log_last] == (u8)code) return b->len;
     c->log_last = b->len;
-    return buf_u8(b, (u8)code) && buf_u32(b, 0);
+    return buf_u8(b, (u8)code) && buf_u32(b, 0) ? b->len : 0;
 }
 
-static void log_close(ps_ctx *c) {
+/* Marks the line ends within the message that begins at `from`. */
+static void log_mark(ps_buf *b, size_t from) {
+    for (size_t i = from; i + 1 < b->len; i++) {
+        u8 c = b->data[i];
+        if (PS_LIKELY(c != '\n' && c != '\r') || (c == '\r' && i == from)) continue;
+        if (!buf_u8(b, 0)) return;
+        memmove(b->data + i + 1, b->data + i, b->len - i - 1);
+        b->data[i] = PS_LOG_MARK;
+        b->data[++i] = c == '\n' ? 'n' : 'r';
+    }
+}
+
+static void log_close(ps_ctx *c, size_t from) {
     ps_buf *b = &c->log;
     if (b->failed) return;
+    log_mark(b, from);
     u32 n = (u32)(b->len - c->log_last - 5);
     for (int i = 0; i < 4; i++) b->data[c->log_last + 1 + (size_t)i] = (u8)(n >> (8 * i));
 }
 
 void ps_log_bytes(ps_ctx *c, int code, const void *text, size_t n) {
-    if (log_open(c, code)) buf_put(&c->log, text, n);
-    log_close(c);
+    size_t from = log_open(c, code);
+    if (from) buf_put(&c->log, text, n);
+    log_close(c, from);
 }
 
 void ps_log(ps_ctx *c, int code, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    if (log_open(c, code)) buf_vprintf(&c->log, fmt, args);
+    size_t from = log_open(c, code);
+    if (from) buf_vprintf(&c->log, fmt, args);
     va_end(args);
-    log_close(c);
+    log_close(c, from);
 }
 
 void ps_log_errno(ps_ctx *c, int code, int err, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    if (log_open(c, code) && buf_vprintf(&c->log, fmt, args)) buf_printf(&c->log, ": %s (%d)\n", strerror(err), err);
+    size_t from = log_open(c, code);
+    if (from && buf_vprintf(&c->log, fmt, args)) buf_printf(&c->log, ": %s (%d)\n", strerror(err), err);
     va_end(args);
-    log_close(c);
+    log_close(c, from);
 }
 
 int ps_fail(ps_ctx *c, int exit_code, int err, const char *fmt, ...) {

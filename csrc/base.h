@@ -154,7 +154,8 @@ struct ps_ids;
 struct ps_ctx {
     ps_opts o;         /* set by Python before the parts are made; not changed afterwards */
     ps_error error;    /* the first failure; status PS_FAIL refers to it */
-    ps_buf log;        /* records: u8 log code, u32 length, bytes (as rsync's rprintf would give them) */
+    ps_buf log;        /* records: u8 log code, u32 length, bytes: messages as rsync's rprintf would give them, one after the
+                        * other; see PS_LOG_MARK */
     size_t log_last;   /* offset of the last record, to merge equal codes */
     ps_events events;
     ps_stats stats;
@@ -167,10 +168,16 @@ struct ps_ctx {
     ps_chmod_op *chmod_ops;
     u32 chmod_count;
     void *formats[2];  /* compiled output formats: owned and freed by render.c */
+    u8 transfer_sum[PS_LIMIT_CHECKSUM]; /* whole-file checksum of the file just transferred, for %C (log.c:sender_file_sum) */
     struct ps_ids *ids; /* made with the file list; freed by its owner */
 };
 
 static inline const char *ps_str(const ps_ctx *c, int which) { return c->strings[which]; }
+
+/* Messages of equal code share a record. So that a line end always ends a message there, a newline or carriage return within
+ * a message (but for a carriage return in front) is stored as this byte followed by 'n' or 'r'. */
+#define PS_LOG_MARK 0
+void render_free(ps_ctx *c); /* render.c: the formats, for ps_ctx_free */
 
 /* rsync's rprintf / rsyserr. Text goes to the log stream; Python decides where it is shown or sent. */
 void ps_log(ps_ctx *c, int code, const char *fmt, ...) PS_PRINTF(3, 4);

@@ -91,6 +91,7 @@ struct ps_flists {
     struct ps_dir_entry *dir_entries;
     u32 dir_entry_count, dir_entry_cap;
     i32 first_send_dir;  /* inc_recurse: the first directory whose list is to be sent, -1 none */
+    const struct ps_lister *lister; /* sender: set by lister_new, for the paths that are logged (lister_prefix); may be NULL */
     struct ps_rules *rules; /* receiver, -m: what must not be pruned; may be NULL */
     u32 *dir_hash;       /* open addressing over dirs, UINT32_MAX free */
     u32 dir_hash_cap;

@@ -164,9 +164,11 @@ void progress_end(ps_progress *p, i64 size, bool list_complete); /* list_complet
  * or symlink target, or NULL. iflags: PS_ITEM_*. sent/received: bytes for %b and %c. */
 int render_item(ps_ctx *c, int code, const ps_flists *all, const ps_flist *l, const ps_file *f, u32 iflags, const char *target,
                 i64 transfer_bytes, i64 checksum_bytes);
+/* log.c:maybe_log_item, for an item without data; target: its xname or NULL. Decides by the flags and options. */
+int render_maybe_item(ps_ctx *c, const ps_flists *all, const ps_flist *l, const ps_file *f, u32 iflags, const char *target);
 /* log.c:log_delete */
 int render_delete(ps_ctx *c, const char *path, u32 mode);
-/* Escapes control characters as rsync's filtered_fwrite does is Python's work on the log stream: nothing is escaped here. */
+/* Nothing is escaped here: control characters are escaped where the log stream is shown (ps_escape). */
 
 #define PS_SEND_HIGH_WATER (512u * 1024u)
 
