@@ -1,0 +1,401 @@
+/* Requests to sources and what they bring: bundles of small files, missing ranges of pieces, delivery, leftovers. */
+#include "swarm.h"
+
+#include <stdlib.h>
+
+/* ---- bundles -------------------------------------------------------------------------------------- */
+
+static size_t entry_bytes(ps_swarm *s, const swarm_job *j) {
+    char path[PS_LIMIT_NAME + 1] = "";
+    ps_flist *list;
+    swarm_file(s, j, &list, path);
+    return 2 + strlen(path) + 8 + 8 + 32 + 8 + 8;
+}
+
+static u32 bundle_new(ps_swarm *s) {
+    u32 at = 0;
+    while (at < s->bundle_count && s->bundles[at].jobs) at++;
+    if (at == s->bundle_cap) {
+        u32 cap = s->bundle_cap ? s->bundle_cap * 2 : 64;
+        swarm_bundle *grown = realloc(s->bundles, cap * sizeof *grown);
+        if (!grown) return SWARM_NONE;
+        s->bundles = grown;
+        s->bundle_cap = cap;
+    }
+    if (at == s->bundle_count) s->bundle_count++;
+    s->bundles[at] = (swarm_bundle){.jobs = malloc(SWARM_BUNDLE_FILES * sizeof(u32))};
+    return s->bundles[at].jobs ? at : SWARM_NONE;
+}
+
+static void bundle_drop(ps_swarm *s, u32 bundle) {
+    free(s->bundles[bundle].jobs);
+    s->bundles[bundle] = (swarm_bundle){0};
+}
+
+static void bundle_put(ps_swarm *s, u32 bundle, u32 job, size_t bytes) {
+    swarm_bundle *b = &s->bundles[bundle];
+    b->jobs[b->count++] = job;
+    b->bytes += s->jobs[job].size;
+    b->entry_bytes += bytes;
+}
+
+int swarm_add_to_bundle(ps_swarm *s, u32 job) {
+    size_t bytes = entry_bytes(s, &s->jobs[job]);
+    if (s->filling != SWARM_NONE) {
+        const swarm_bundle *b = &s->bundles[s->filling];
+        bool full = b->count == SWARM_BUNDLE_FILES || b->bytes + s->jobs[job].size > (i64)SWARM_BUNDLE_BYTES ||
+                    b->entry_bytes + bytes > SWARM_ENTRY_BYTES;
+        if (full) s->filling = SWARM_NONE; /* swarm_announce finds it */
+    }
+    if (s->filling == SWARM_NONE && (s->filling = bundle_new(s)) == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
+    s->jobs[job].state = JOB_SMALL;
+    bundle_put(s, s->filling, job, bytes);
+    return PS_OK;
+}
+
+/* Tells Python of bundles that are full; of the one that is filling too when nothing more is to be waited for. */
+int swarm_announce(ps_swarm *s, bool flush) {
+    for (u32 i = 0; i < s->bundle_count; i++) {
+        swarm_bundle *b = &s->bundles[i];
+        if (!b->jobs || b->announced || (i == s->filling && !flush)) continue;
+        if (!ps_event_add(s->p.c, PS_EV_SWARM_BUNDLE, (i32)b->count, i, b->bytes, NULL, 0)) return PS_FULL;
+        b->announced = true;
+        if (i == s->filling) s->filling = SWARM_NONE;
+    }
+    return PS_OK;
+}
+
+int ps_swarm_step(ps_swarm *s, bool flush) {
+    int status = swarm_announce(s, flush);
+    return status == PS_OK ? swarm_local_step(s) : status;
+}
+
+/* ---- opening requests ----------------------------------------------------------------------------- */
+
+static swarm_request *find_request(ps_swarm *s, u32 id) {
+    for (u32 i = 0; i < s->request_count; i++)
+        if (s->requests[i].id == id) return &s->requests[i];
+    return NULL;
+}
+
+static swarm_request *request_new(ps_swarm *s, u32 id, u32 entries) {
+    if (s->request_count == s->request_cap) {
+        u32 cap = s->request_cap ? s->request_cap * 2 : 32;
+        swarm_request *grown = realloc(s->requests, cap * sizeof *grown);
+        if (!grown) return NULL;
+        s->requests = grown;
+        s->request_cap = cap;
+    }
+    swarm_request *r = &s->requests[s->request_count];
+    *r = (swarm_request){.id = id, .job = SWARM_NONE, .entries = calloc(entries, sizeof(swarm_entry))};
+    if (!r->entries) return NULL;
+    s->request_count++;
+    buf_clear(&s->entries);
+    s->entry_count = 0;
+    return r;
+}
+
+static void request_drop(ps_swarm *s, swarm_request *r) {
+    free(r->entries);
+    *r = s->requests[--s->request_count];
+}
+
+static void put_entry(ps_swarm *s, swarm_request *r, u32 job, const char *path, const ps_file *f, u64 offset, u64 length) {
+    const swarm_job *j = &s->jobs[job];
+    ps_buf *b = &s->entries;
+    size_t n = strlen(path);
+    buf_u16(b, (u16)n);
+    buf_put(b, path, n);
+    buf_u64(b, (u64)j->size);
+    buf_u64(b, (u64)f->mtime);
+    buf_put(b, j->root, 32);
+    buf_u64(b, offset);
+    buf_u64(b, length);
+    r->entries[r->count++] = (swarm_entry){.job = job, .offset = (i64)offset, .length = (i64)length};
+    s->entry_count++;
+}
+
+int ps_swarm_open_bundle(ps_swarm *s, u32 id, u32 bundle) {
+    if (bundle >= s->bundle_count || !s->bundles[bundle].jobs) return ps_fail(s->p.c, 13, 0, "no bundle %u", bundle);
+    swarm_bundle *b = &s->bundles[bundle];
+    swarm_request *r = request_new(s, id, b->count);
+    if (!r) return ps_fail_memory(s->p.c, "a request to a source");
+    r->small = true;
+    for (u32 i = 0; i < b->count; i++) {
+        char path[PS_LIMIT_NAME + 1];
+        ps_flist *list;
+        ps_file *f = swarm_file(s, &s->jobs[b->jobs[i]], &list, path);
+        if (!f) return ps_fail(s->p.c, 12, 0, "a file of the swarm has left the file list");
+        put_entry(s, r, b->jobs[i], path, f, 0, (u64)s->jobs[b->jobs[i]].size);
+    }
+    bundle_drop(s, bundle);
+    return s->entries.failed ? ps_fail_memory(s->p.c, "a request to a source") : PS_OK;
+}
+
+static u64 piece_end(const swarm_job *j, u32 last) {
+    u64 end = (u64)last << piece_log2((u64)j->size);
+    return end < (u64)j->size ? end : (u64)j->size;
+}
+
+int ps_swarm_open_pieces(ps_swarm *s, u32 id, u32 job, u32 first, u32 last, u32 *taken) {
+    swarm_job *j = swarm_job_at(s, job);
+    char path[PS_LIMIT_NAME + 1] = "";
+    ps_flist *list;
+    *taken = last;
+    if (!j || j->state != JOB_LARGE || !j->out) return PS_DONE;
+    ps_file *f = swarm_file(s, j, &list, path);
+    swarm_request *r = f ? request_new(s, id, SWARM_FETCH_ENTRIES) : NULL;
+    if (!r) return ps_fail_memory(s->p.c, "a request to a source");
+    r->job = job;
+    r->first = first;
+    r->last = last;
+    size_t each = entry_bytes(s, j);
+    u64 at = (u64)first << piece_log2((u64)j->size), len;
+    while (out_missing(j->out, piece_end(j, last), &at, &len)) {
+        if (r->count == SWARM_FETCH_ENTRIES || buf_used(&s->entries) + each > SWARM_ENTRY_BYTES) {
+            /* Ends with a whole piece: ranges of the piece that did not fit belong to the next request. */
+            u32 stop = (u32)(at >> piece_log2((u64)j->size));
+            u64 edge = (u64)stop << piece_log2((u64)j->size);
+            while (stop > first && r->count && (u64)r->entries[r->count - 1].offset >= edge) {
+                r->count--;
+                s->entry_count--;
+                s->entries.len -= each;
+            }
+            if (stop == first) stop = first + 1; /* one piece of more ranges than fit: its rest is asked for afterwards */
+            *taken = r->last = stop;
+            break;
+        }
+        put_entry(s, r, job, path, f, at, len);
+        at += len;
+    }
+    if (s->entries.failed) return ps_fail_memory(s->p.c, "a request to a source");
+    if (r->count) return PS_OK;
+    request_drop(s, r);
+    return PS_DONE;
+}
+
+const u8 *ps_swarm_entries(const ps_swarm *s, size_t *len, u32 *count) {
+    *len = buf_used(&s->entries);
+    *count = s->entry_count;
+    return buf_head(&s->entries);
+}
+
+/* ---- delivery ------------------------------------------------------------------------------------- */
+
+static int write_failed(ps_swarm *s, const swarm_job *j) {
+    int err = errno;
+    char path[PS_LIMIT_NAME + 1] = "", shown[PS_FULL_FNAME];
+    ps_flist *list;
+    swarm_file(s, j, &list, path);
+    return ps_fail(s->p.c, 11, err, "write failed on %s: %s (%d)", full_fname(s->p.c, path, shown), strerror(err), err);
+}
+
+/* A small file is whole: checked before anything of it is written. */
+static int finish_small(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 *data) {
+    u32 job = e->job;
+    swarm_job *j = &s->jobs[job];
+    u8 digest[32];
+    e->settled = true;
+    blake3_hash(data, (size_t)j->size, digest);
+    if (memcmp(digest, j->root, 32) != 0) {
+        u32 bundle = bundle_new(s);
+        if (bundle == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
+        bundle_put(s, bundle, job, entry_bytes(s, j));
+        s->bundles[bundle].announced = true;
+        free(j->gathered);
+        j->gathered = NULL;
+        j->got = 0;
+        return ps_event_add(s->p.c, PS_EV_SWARM_BAD, -1, r->id, job, &bundle, sizeof bundle)
+                   ? PS_OK
+                   : ps_fail(s->p.c, 13, 0, "events were not drained before a delivery");
+    }
+    int status;
+    i64 size = j->size;
+    ps_out *out = swarm_open_output(s, job, &status);
+    if (!out) return status;
+    j = &s->jobs[job];
+    j->out = out;
+    out_note_data(out);
+    s->p.c->stats.literal_data += size;
+    s->counts.delivered += (u64)size;
+    if (out_write(out, 0, data, (size_t)size) != PS_OK) return write_failed(s, j);
+    return swarm_finish_file(s, job);
+}
+
+static int deliver_small(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 *data, size_t len) {
+    swarm_job *j = &s->jobs[e->job];
+    bool last = e->got + (i64)len == e->length;
+    if (last && !e->got) return finish_small(s, r, e, data);
+    if (!j->gathered && !(j->gathered = malloc((size_t)j->size))) return ps_fail_memory(s->p.c, "a small file");
+    memcpy(j->gathered + e->got, data, len);
+    e->got += (i64)len;
+    if (!last) return PS_OK;
+    u8 *whole = j->gathered;
+    j->gathered = NULL;
+    int status = finish_small(s, r, e, whole);
+    free(whole);
+    return status;
+}
+
+static int deliver_large(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 *data, size_t len) {
+    u32 job = e->job, bits;
+    swarm_job *j = &s->jobs[job];
+    u64 at = (u64)(e->offset + e->got);
+    bits = piece_log2((u64)j->size);
+    if (out_write(j->out, (i64)at, data, len) != PS_OK) return write_failed(s, j);
+    out_note_data(j->out);
+    e->got += (i64)len;
+    s->p.c->stats.literal_data += (i64)len;
+    s->counts.delivered += len;
+    for (u64 piece = at >> bits; piece <= (at + len - 1) >> bits; piece++) {
+        if (out_piece(j->out, piece) != PS_PIECE_BAD) continue;
+        out_piece_again(j->out, piece);
+        if (!ps_event_add(s->p.c, PS_EV_SWARM_BAD, (i32)piece, r->id, job, NULL, 0))
+            return ps_fail(s->p.c, 13, 0, "events were not drained before a delivery");
+    }
+    if (!out_all_pieces_ok(j->out)) return PS_OK;
+    e->settled = true;
+    for (u32 i = 0; i < s->request_count; i++) /* requests for other pieces of it find nothing missing */
+        if (s->requests[i].job == job) s->requests[i].job = SWARM_NONE;
+    return swarm_finish_file(s, job);
+}
+
+int ps_swarm_deliver(ps_swarm *s, u32 id, u32 entry, u64 offset, const u8 *data, size_t len, size_t *used) {
+    swarm_request *r = find_request(s, id);
+    *used = 0;
+    if (!r || entry >= r->count || !len) return PS_OK;
+    swarm_entry *e = &r->entries[entry];
+    if (e->settled || e->missing || (!r->small && r->job == SWARM_NONE)) return PS_OK;
+    /* The fetcher has checked what the source said; a range that does not fit is dropped here all the same. */
+    if (offset != (u64)(e->offset + e->got) || len > (u64)(e->length - e->got)) return PS_OK;
+    swarm_job *j = swarm_job_at(s, e->job);
+    if (!j || (r->small ? j->state != JOB_SMALL : j->state != JOB_LARGE || !j->out)) return PS_OK;
+    if (!r->small && offset >= piece_end(j, r->last)) return PS_OK; /* beyond what the request was shrunk to */
+    if (ps_events_full(s->p.c)) return PS_FULL;
+    *used = len;
+    return r->small ? deliver_small(s, r, e, data, len) : deliver_large(s, r, e, data, len);
+}
+
+#define RECORD_BYTES 32u
+
+int ps_swarm_deliver_records(ps_swarm *s, const u8 *memory, size_t memory_len, u32 slot_size, const u8 *records, u32 count,
+                             u32 *done, u32 *used) {
+    ps_reader r = rd_make(records, (size_t)count * RECORD_BYTES);
+    for (*done = 0; *done < count; (*done)++) {
+        u32 slot = rd_u32(&r), offset = rd_u32(&r), length = rd_u32(&r), request = rd_u32(&r), entry = rd_u32(&r);
+        rd_u32(&r);
+        u64 at = rd_u64(&r);
+        u64 start = (u64)slot * slot_size + offset;
+        used[*done] = 0;
+        if (!rd_ok(&r) || offset > slot_size || length > slot_size - offset || start + length > memory_len)
+            return ps_fail(s->p.c, 14, 0, "the fetcher reported data outside the shared memory");
+        size_t took = 0;
+        int status = ps_swarm_deliver(s, request, entry, at, memory + start, length, &took);
+        if (status != PS_OK) return status;
+        used[*done] = (u32)took;
+    }
+    return PS_OK;
+}
+
+int ps_swarm_missing(ps_swarm *s, u32 id, u32 entry, i32 reason) {
+    swarm_request *r = find_request(s, id);
+    if (r && entry < r->count && !r->entries[entry].settled) r->entries[entry].missing = (u8)(reason > 0 && reason < 255 ? reason : 1);
+    return PS_OK;
+}
+
+int ps_swarm_shrink(ps_swarm *s, u32 id, u32 last) {
+    swarm_request *r = find_request(s, id);
+    if (r && !r->small && last < r->last) r->last = last;
+    return PS_OK;
+}
+
+/* ---- the end of a request ------------------------------------------------------------------------- */
+
+static int leftover_small(ps_swarm *s, swarm_request *r, ps_leftover *left) {
+    u32 bundle = SWARM_NONE;
+    for (u32 i = 0; i < r->count; i++) {
+        swarm_entry *e = &r->entries[i];
+        swarm_job *j = swarm_job_at(s, e->job);
+        if (e->settled || !j || j->state != JOB_SMALL) continue;
+        free(j->gathered);
+        j->gathered = NULL;
+        if (bundle == SWARM_NONE && (bundle = bundle_new(s)) == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
+        bundle_put(s, bundle, e->job, entry_bytes(s, j));
+        left->files++;
+        left->missing += e->missing != 0;
+        left->stale += e->missing == 2;
+    }
+    if (bundle != SWARM_NONE) {
+        s->bundles[bundle].announced = true;
+        left->bundle = bundle;
+        left->bundle_bytes = s->bundles[bundle].bytes;
+    }
+    return PS_OK;
+}
+
+static void leftover_pieces(ps_swarm *s, swarm_request *r, ps_leftover *left) {
+    swarm_job *j = swarm_job_at(s, r->job);
+    if (!j || j->state != JOB_LARGE || !j->out) return;
+    u32 bits = piece_log2((u64)j->size);
+    for (u32 i = 0; i < r->count; i++) {
+        swarm_entry *e = &r->entries[i];
+        left->missing += e->missing != 0;
+        left->stale += e->missing == 2;
+        /* A piece has one remote source: what came of an unfinished one is forgotten. */
+        if (!e->got || e->got == e->length) continue;
+        u64 piece = (u64)(e->offset + e->got) >> bits;
+        if (piece < r->last && out_piece(j->out, piece) == PS_PIECE_OPEN) out_piece_again(j->out, piece);
+    }
+    u64 at = (u64)r->first << bits, len, end = piece_end(j, r->last);
+    left->first = left->last = r->last;
+    if (!out_missing(j->out, end, &at, &len)) return;
+    left->job = r->job;
+    left->first = (u32)(at >> bits);
+    for (; out_missing(j->out, end, &at, &len); at += len) left->bytes += (i64)len;
+}
+
+int ps_swarm_close_request(ps_swarm *s, u32 id, ps_leftover *left) {
+    *left = (ps_leftover){0};
+    swarm_request *r = find_request(s, id);
+    if (!r) return PS_OK;
+    int status = PS_OK;
+    if (r->small)
+        status = leftover_small(s, r, left);
+    else
+        leftover_pieces(s, r, left);
+    request_drop(s, r);
+    return status;
+}
+
+/* ---- giving up ------------------------------------------------------------------------------------ */
+
+static int give_up(ps_swarm *s, u32 job, bool vanished) {
+    swarm_job *j = swarm_job_at(s, job);
+    if (!j) return PS_OK;
+    char path[PS_LIMIT_NAME + 1] = "", shown[PS_FULL_FNAME];
+    ps_flist *list;
+    swarm_file(s, j, &list, path);
+    full_fname(s->p.c, path, shown);
+    if (vanished) {
+        s->p.c->io_error |= PS_IOERR_VANISHED;
+        ps_log(s->p.c, PS_LOG_WARNING, "file has vanished: %s\n", shown);
+    } else {
+        ps_log(s->p.c, PS_LOG_ERROR_XFER, "rsync: [receiver] no source delivered %s\n", shown);
+    }
+    if (j->out) out_abort(j->out, true);
+    j->out = NULL;
+    return swarm_settle(s, job, vanished ? PS_SETTLED_NO_SEND : PS_SETTLED_FAILED);
+}
+
+int ps_swarm_give_up_bundle(ps_swarm *s, u32 bundle, bool vanished) {
+    if (bundle >= s->bundle_count || !s->bundles[bundle].jobs) return PS_OK;
+    int status = PS_OK;
+    for (u32 i = 0; i < s->bundles[bundle].count && status == PS_OK; i++) status = give_up(s, s->bundles[bundle].jobs[i], vanished);
+    bundle_drop(s, bundle);
+    return status;
+}
+
+int ps_swarm_give_up_job(ps_swarm *s, u32 job, bool vanished) {
+    swarm_job *j = swarm_job_at(s, job);
+    return j && j->state == JOB_LARGE ? give_up(s, job, vanished) : PS_OK;
+}
