@@ -38,7 +38,7 @@ def declarations() -> str:
     """The text for cffi: what the api headers declare, without the preprocessor lines it cannot read."""
     lines = []
     for header in api_headers():
-        for line in header.read_text().splitlines():
+        for line in re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S).splitlines():
             constant = re.match(r"#define (PS_\w+) +(-?\w+)", line)
             if constant:
                 lines.append(f"#define {constant[1]} {constant[2]}")

@@ -30,6 +30,7 @@ struct ps_pull {
     pull_stage stage;
     char *dest;
     u8 *buffer;
+    ps_swarm *swarm;     /* NULL: a classic session */
     ps_buf frames;       /* u32 length, bytes: of the extension, not yet events */
     bool done, failed, nothing; /* nothing: the list was empty, there is no goodbye */
     /* --list-only: what the generator would do */
@@ -55,6 +56,8 @@ static int remote_exit(ps_pull *p, const u8 *data, u32 len) {
 
 static int keep_frame(ps_pull *p, const u8 *data, u32 len) {
     if (!p->c->o.swarm) return ps_fail(p->c, 12, 0, "unexpected tag %d [receiver]", PS_MSG_NOMINATE);
+    /* Digest answers are columns: they never pass through Python. Before the nomination there is no swarm and none is legal. */
+    if (p->swarm && len && data[0] == SWARM_FRAME_DIGESTS) return ps_swarm_digests(p->swarm, data + 1, len - 1);
     if (buf_used(&p->frames) > FRAMES_HELD) return ps_fail(p->c, 12, 0, "the remote sends more frames than it was asked for");
     if (!buf_u32(&p->frames, len) || !buf_put(&p->frames, data, len)) return ps_fail_memory(p->c, "the remote's frames");
     return PS_OK;
@@ -138,6 +141,7 @@ ps_pull *ps_pull_new(ps_ctx *c, struct ps_rules *rules, const char *dest, size_t
 
 void ps_pull_free(ps_pull *p) {
     if (!p) return;
+    swarm_free(p->swarm);
     recv_free(p->recv);
     if (p->gen) gen_free(p->gen);
     if (p->decoder) flist_decoder_free(p->decoder);
@@ -152,6 +156,13 @@ void ps_pull_free(ps_pull *p) {
 }
 
 struct ps_flist_decoder *ps_pull_decoder(ps_pull *p) { return p->decoder; }
+
+struct ps_swarm *ps_pull_swarm(ps_pull *p) {
+    if (!p->swarm && p->gen && p->recv)
+        p->swarm = swarm_new(&(ps_swarm_parts){p->c, p->all, p->gen, recv_outs(p->recv), p->root, &p->out});
+    return p->swarm;
+}
+
 bool ps_pull_lists_complete(const ps_pull *p) { return p->all->eof; }
 uint64_t ps_pull_entries(const ps_pull *p) { return p->all->total_count; }
 

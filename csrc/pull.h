@@ -2,6 +2,8 @@
 #ifndef PS_PULL_H
 #define PS_PULL_H
 #include "out.h"
+#include "swarm.h"
+
 #include "api/pull_api.h"
 
 /* main.c:get_local_name, check_alt_basis_dirs and do_recv's checks, once the first list is there. *root is NULL where a dry

@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#define FRAME_DIGESTS_REQUEST 3
 #define PART_HEAD 1
 #define PART_PIECES 2
 #define PART_BLOCKS 3
@@ -170,7 +169,7 @@ static int send_ask(ps_swarm *s, u32 want) {
     u32 id = s->next_ask++, count = 0, runs = 0;
     i32 run_first = 0;
     u32 run_len = 0;
-    buf_u8(b, FRAME_DIGESTS_REQUEST);
+    buf_u8(b, SWARM_FRAME_DIGESTS_REQUEST);
     buf_u32(b, id);
     buf_u16(b, 0);
     while (count < want && s->queue_head != SWARM_NONE) {

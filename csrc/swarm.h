@@ -20,7 +20,8 @@ ps_swarm *swarm_new(const ps_swarm_parts *parts);
 void swarm_free(ps_swarm *s);
 
 /* ---- inside: shared by swarm*.c ------------------------------------------------------------------ */
-#define SWARM_FRAME_BYTES 65536u
+#define SWARM_FRAME_DIGESTS_REQUEST 3 /* frame types */
+#define SWARM_FRAME_DIGESTS 4
 #define SWARM_CUT_OVER (256u * 1024u)
 #define SWARM_BUNDLE_BYTES (1024u * 1024u)
 #define SWARM_BUNDLE_FILES 256u

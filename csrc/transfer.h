@@ -142,6 +142,7 @@ typedef struct ps_recv ps_recv;
  * ndx: the state of the reading direction, which is the caller's. gen may be NULL with o.list_only. */
 ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_root *dest, ps_flist_decoder *decoder, ps_ndx_state *ndx);
 void recv_free(ps_recv *r);  /* aborts the file in progress */
+struct ps_outs *recv_outs(ps_recv *r); /* the session's output files: the swarm writes through them as well */
 void recv_abort(ps_recv *r); /* the same at once: an interruption, a timeout, a failure */
 /* Consumes the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. PS_AGAIN: used up;
  * PS_FULL: log or events must be drained; PS_DONE: the goodbye is over; PS_FAIL. */

@@ -6,6 +6,7 @@
 typedef struct ps_pull ps_pull;
 struct ps_flist_decoder;
 struct ps_rules;
+struct ps_swarm;
 
 /* ps_pull_out holds this much: worth sending before the generator goes on */
 #define PS_OUT_SOON 32768
@@ -40,6 +41,9 @@ int ps_pull_put_message(ps_pull *p, uint32_t code, const uint8_t *data, size_t n
 /* Ends at once: temporary files are removed, or kept as --partial and --partial-dir have it. exit_code (0: none) is told to
  * the remote where its protocol has that; send the output afterwards if the connection still stands. */
 void ps_pull_abort(ps_pull *p, int32_t exit_code);
+/* The swarm of this session, made at the first call (once the nomination names mirrors, before the first list ends);
+ * owned by the pull. NULL: memory, or the destination is not known yet. */
+struct ps_swarm *ps_pull_swarm(ps_pull *p);
 bool ps_pull_lists_complete(const ps_pull *p); /* no more file lists will come */
 uint64_t ps_pull_entries(const ps_pull *p);    /* list entries received so far */
 #endif

@@ -68,6 +68,7 @@ class Scheduler:
         source = self.sources[entry.source]
         source.received += size
         source.last_progress = now
+        source.overtaken = False
         source.backoff = limits.BACKOFF_SECONDS
         _measure(source, size, now)
 
@@ -206,7 +207,9 @@ class Scheduler:
         self._next_request += 1
         self.requests[request.id] = request
         if not source.requests:
-            source.last_progress = now
+            # The stall clock of a source that was overtaken runs on, or a dead pair could hand work to and fro for ever.
+            clock = now - self.policy.stall_seconds / 2 if source.overtaken else now
+            source.last_progress = max(source.last_progress, clock)
             source.sample_at, source.sample_bytes = now, 0
             source.busy_since = now
         source.requests[request.id] = request
@@ -260,7 +263,7 @@ class Scheduler:
 
     def _steal(self, source: Source, now: float) -> list[Action]:
         """Take work over from the request that would end last, if that makes it end clearly sooner."""
-        if any(self._may_have(source, unit) for unit in self.waiting):
+        if source.overtaken or any(self._may_have(source, unit) for unit in self.waiting):
             return []
         candidates = [r for r in self.requests.values() if r.source != source.id and self._may_have(source, r.unit)]
         if not candidates:
@@ -288,7 +291,8 @@ class Scheduler:
         return [Shrink(victim.id, kept.last), self._assign(source, taken, now)]
 
     def _take_over(self, source: Source, victim: Request, now: float) -> list[Action]:
-        unit = victim.unit
+        unit, holder = victim.unit, self.sources[victim.source]
+        holder.overtaken = now - holder.last_progress > 2 * REQUEST_SECONDS
         self._release(victim.id, now)
         return [Cancel(victim.id), self._assign(source, unit, now)]
 

@@ -93,6 +93,7 @@ class Source:
     blocked_until: float = 0.0
     backoff: float = limits.BACKOFF_SECONDS
     last_progress: float = 0.0
+    overtaken: bool = False  # its last request was taken from it because nothing came
     received: int = 0
     busy_seconds: float = 0.0
     busy_since: float | None = None
