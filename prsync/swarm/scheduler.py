@@ -292,7 +292,7 @@ class Scheduler:
 
     def _take_over(self, source: Source, victim: Request, now: float) -> list[Action]:
         unit, holder = victim.unit, self.sources[victim.source]
-        holder.overtaken = now - holder.last_progress > 2 * REQUEST_SECONDS
+        holder.overtaken = victim.left >= unit.size or now - holder.last_progress > 2 * REQUEST_SECONDS
         self._release(victim.id, now)
         return [Cancel(victim.id), self._assign(source, unit, now)]
 
