@@ -262,7 +262,7 @@ bool buf_ndx(ps_buf *b, ps_ndx_state *s, int protocol, i32 ndx) {
 ps_ctx *ps_ctx_new(void) { return calloc(1, sizeof(ps_ctx)); }
 
 void ps_ctx_free(ps_ctx *c) {
-    if (!c) return;
+    if (!c || c->holders--) return;
     buf_free(&c->log);
     buf_free(&c->events.text);
     for (int i = 0; i < PS_STR_COUNT; i++) free(c->strings[i]);

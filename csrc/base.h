@@ -170,7 +170,15 @@ struct ps_ctx {
     void *formats[2];  /* compiled output formats: owned and freed by render.c */
     u8 transfer_sum[PS_LIMIT_CHECKSUM]; /* whole-file checksum of the file just transferred, for %C (log.c:sender_file_sum) */
     struct ps_ids *ids; /* made with the file list; freed by its owner */
+    int holders;       /* parts that need it until they are freed themselves, see ctx_hold */
 };
+
+/* A part that frees what the context refers to keeps it alive; it ends with ps_ctx_free as the last owner does. Python's
+ * collector may free them in any order. */
+static inline ps_ctx *ctx_hold(ps_ctx *c) {
+    c->holders++;
+    return c;
+}
 
 static inline const char *ps_str(const ps_ctx *c, int which) { return c->strings[which]; }
 

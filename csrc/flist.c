@@ -11,10 +11,11 @@ ps_flists *flists_new(ps_ctx *c) {
         ps_fail_memory(c, "the file list");
         return NULL;
     }
-    all->ctx = c;
+    all->ctx = ctx_hold(c);
     all->first_send_dir = -1;
     all->next_ndx_start = c->o.inc_recurse ? 1 : 0;
     if (!c->ids && !(c->ids = ids_new(c))) {
+        ps_ctx_free(c);
         free(all);
         return NULL;
     }
@@ -49,6 +50,7 @@ void flists_free(ps_flists *all) {
     free(all->link_groups);
     ids_free(all->ctx->ids);
     all->ctx->ids = NULL;
+    ps_ctx_free(all->ctx);
     free(all);
 }
 

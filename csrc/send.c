@@ -3,11 +3,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Link before the lister and the rendering are there. */
+/* Link before the lister is there. */
 #pragma weak lister_first
 #pragma weak lister_more
-#pragma weak lister_prefix
-#pragma weak render_item
 
 #define LOOKAHEAD_MIN 1000  /* rsync.h:MIN_FILECNT_LOOKAHEAD: entries ahead of the generator before it is served */
 #define LOOKAHEAD_MAX 10000 /* rsync.h:MAX_FILECNT_LOOKAHEAD: while there is nothing else to do */
@@ -16,15 +14,13 @@
 #define STEP_ROUNDS 8       /* steps of a file that put out little */
 #define LOG_HIGH_WATER (64u * 1024u)
 
-#define NOT_SIGNIFICANT (PS_ITEM_BASIS_TYPE_FOLLOWS | PS_ITEM_XNAME_FOLLOWS | PS_ITEM_LOCAL_CHANGE)
-
 ps_send *ps_send_new(ps_ctx *c, ps_flists *all, ps_lister *lister, ps_rules *rules, ps_root *root) {
     ps_send *s = calloc(1, sizeof *s);
     if (!s) {
         ps_fail_memory(c, "the sender");
         return NULL;
     }
-    s->ctx = c;
+    s->ctx = ctx_hold(c);
     s->all = all;
     s->lister = lister;
     s->rules = rules;
@@ -63,6 +59,7 @@ void ps_send_free(ps_send *s) {
     match_free(s->match);
     block_hasher_free(&s->hasher);
     free(s->buffer);
+    ps_ctx_free(s->ctx);
     free(s);
 }
 
@@ -127,35 +124,10 @@ int send_put_reply(ps_send *s) {
     return put_scratch(s, ok);
 }
 
-/* ---- log.c:log_item, maybe_log_item ---- */
-
-static void render(ps_send *s, int which, int code, u32 iflags, const char *target) {
-    if (!s->ctx->formats[which]) return;
-    i64 sent = iflags & PS_ITEM_TRANSFER ? (i64)(s->out.data_bytes - s->out_mark) : 0;
-    i64 received = iflags & PS_ITEM_TRANSFER ? s->r.sum_bytes : 0;
-    render_item(s->ctx, code, s->all, s->r.list, s->r.file, iflags, target, sent, received);
-}
-
-/* A server's line goes to its log; a client's to its output and, with --log-file, to its log. */
-void send_log(ps_send *s, u32 iflags, const char *target) {
-    if (!s->ctx->o.am_server) render(s, PS_RENDER_STDOUT, PS_LOG_CLIENT, iflags, target);
-    render(s, PS_RENDER_LOG, PS_LOG_LOG, iflags, target);
-}
-
-static void log_echo(ps_send *s) {
-    const ps_opts *o = &s->ctx->o;
-    u32 significant = s->r.iflags & ~(u32)NOT_SIGNIFICANT;
-    const char *target = s->r.xname_len ? (const char *)s->r.xname : NULL;
-    bool itemizing = o->am_server ? o->log_format_has_i : o->stdout_format_has_i;
-    bool see = itemizing && (significant || target || o->stdout_format_has_i > 1 || (o->info_name >= 2 && o->stdout_format_has_i));
-    if (o->am_server) {
-        if (!o->dry_run && see && (significant || o->log_format_has_i)) render(s, PS_RENDER_LOG, PS_LOG_LOG, s->r.iflags, target);
-        return;
-    }
-    bool local = (s->r.iflags & PS_ITEM_LOCAL_CHANGE) && significant;
-    if (!(see || local || target || (S_ISDIR(s->r.file->mode) && significant))) return;
-    render(s, PS_RENDER_STDOUT, PS_LOG_CLIENT, s->r.iflags, target);
-    if (significant || o->log_format_has_i) render(s, PS_RENDER_LOG, PS_LOG_LOG, s->r.iflags, target);
+/* log.c:log_item for the entry at hand. */
+void send_log(ps_send *s, int code) {
+    i64 sent = (i64)(s->out.data_bytes - s->out_mark);
+    render_item(s->ctx, code, s->all, s->r.list, s->r.file, s->r.iflags, NULL, sent, s->r.sum_bytes);
 }
 
 /* ---- requests ---- */
@@ -177,7 +149,8 @@ static int serve_request(ps_send *s) {
     ps_request *q = &s->r;
     ps_stats *t = &s->ctx->stats;
     if (!(q->iflags & PS_ITEM_TRANSFER)) {
-        log_echo(s);
+        const char *target = q->xname_len ? (const char *)q->xname : NULL;
+        if (render_maybe_item(s->ctx, s->all, q->list, q->file, q->iflags, target) != PS_OK) return PS_FAIL;
         if (q->iflags & PS_ITEM_IS_NEW) count_created(t, q->file->mode);
         return send_put_reply(s);
     }
@@ -188,7 +161,7 @@ static int serve_request(ps_send *s) {
     if (s->ctx->o.dry_run) {
         s->out_mark = s->out.data_bytes;
         q->sum_bytes = 0;
-        if (!s->ctx->o.am_server) render(s, PS_RENDER_STDOUT, PS_LOG_CLIENT, q->iflags, NULL);
+        send_log(s, PS_LOG_CLIENT);
         return send_put_reply(s);
     }
     s->state = SEND_SUMS;
@@ -285,6 +258,11 @@ static int first_list(ps_send *s) {
 
 /* ---- the pump ---- */
 
+/* A record waits that is meant for the client: it should reach it before what follows. */
+static bool log_for_client(const ps_ctx *c) {
+    return buf_used(&c->log) && (c->log.data[c->log.start] != PS_LOG_LOG || c->log.data[c->log_last] != PS_LOG_LOG);
+}
+
 static int serve(ps_send *s) {
     bool done = false;
     if (s->ctx->o.inc_recurse && !s->all->eof) {
@@ -331,7 +309,7 @@ int ps_send_step(ps_send *s) {
             if (ahead < LOOKAHEAD_MAX) status = more_lists(s, ahead + 1);
             if (status == PS_OK) return PS_OK;
         }
-        if (status != PS_OK) return status;
+        if (status != PS_OK || log_for_client(s->ctx)) return status;
         if (before == SEND_REQUEST || before == SEND_SUMS || before == SEND_GOODBYE)
             requests++;
         else if (s->state == before)

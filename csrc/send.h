@@ -79,6 +79,6 @@ size_t send_path(ps_send *s, const ps_flist *l, const ps_file *f); /* into s->pa
 /* send.c */
 static inline bool send_out_full(const ps_send *s) { return buf_used(&s->out.out) >= PS_SEND_HIGH_WATER; }
 int send_put_reply(ps_send *s); /* sender.c:write_ndx_and_attrs */
-void send_log(ps_send *s, u32 iflags, const char *target);
+void send_log(ps_send *s, int code);
 
 #endif

@@ -4,11 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Link before the lister and the rendering are there. */
-#pragma weak lister_first
-#pragma weak lister_more
+/* Links before the lister is there. */
 #pragma weak lister_prefix
-#pragma weak render_item
 
 /* ---- opening ---- */
 
@@ -163,7 +160,7 @@ int send_file_begin(ps_send *s) {
     int status = send_put_reply(s);
     if (status == PS_OK) status = put_head(s);
     if (status != PS_OK) return status;
-    if (s->ctx->o.log_before_transfer) send_log(s, s->r.iflags, NULL);
+    if (s->ctx->o.log_before_transfer) send_log(s, PS_LOG_CLIENT);
     token_out_begin(s->token, !(s->skip && token_skip_match(s->skip, s->path)));
     if (!sum_init(s->sum, s->ctx->o.xfer_sum)) return ps_fail_memory(s->ctx, "a checksum");
     return choose_way(s);
@@ -178,13 +175,14 @@ static void spoil(u8 *sum, size_t n) {
 }
 
 static int finish(ps_send *s) {
-    u8 sum[PS_LIMIT_CHECKSUM];
+    u8 sum[PS_LIMIT_CHECKSUM] = {0};
     int status = token_out_end(s->token, &s->out);
     if (status != PS_OK) return status;
     size_t n = sum_final(s->sum, sum);
     if (s->read_error) spoil(sum, n);
     if (!mux_out_data(&s->out, sum, n)) return ps_fail_memory(s->ctx, "output");
-    if (!s->ctx->o.log_before_transfer || s->ctx->o.am_server) send_log(s, s->r.iflags, NULL);
+    memcpy(s->ctx->transfer_sum, sum, sizeof sum);
+    send_log(s, s->ctx->o.log_before_transfer ? PS_LOG_LOG : PS_LOG_INFO);
     if (s->read_error) {
         char shown[PS_FULL_FNAME];
         s->ctx->io_error |= PS_IOERR_GENERAL;

@@ -24,7 +24,7 @@ class Send:
 
     def __init__(self, context: Context, lists: Handle, lister: Handle, root: Handle, rules: Handle | None = None) -> None:
         self.context = context
-        self._parts = (lists, lister, root, rules)
+        self._parts = (context, lists, lister, root, rules)
         raw = lib.ps_send_new(
             context.handle, lists.handle, lister.handle, rules.handle if rules is not None else ffi.NULL, root.handle
         )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 from prsync.engine.context import Status
 from prsync.engine.native import lib
+from prsync.engine.output import messages
 from prsync.engine.push import Send
 from prsync.errors import EngineError, ExitCode
 
@@ -30,14 +31,10 @@ class Want(enum.Enum):
     NOTHING = "nothing"  # write all output: the session is over
 
 
-def lines_of(text: bytes) -> Iterator[bytes]:
-    """Splits a log record into lines with their newlines, none longer than a message may be."""
-    at = 0
-    while at < len(text):
-        newline = text.find(b"\n", at, at + MESSAGE_LIMIT)
-        end = newline + 1 if newline >= 0 else min(at + MESSAGE_LIMIT, len(text))
-        yield text[at:end]
-        at = end
+def pieces(message: bytes) -> Iterator[bytes]:
+    """Splits a message that is longer than one may be."""
+    for at in range(0, len(message), MESSAGE_LIMIT):
+        yield message[at : at + MESSAGE_LIMIT]
 
 
 def message_code(code: int) -> int | None:
@@ -54,8 +51,8 @@ def message_code(code: int) -> int | None:
 class Sender:
     """Drives one session's Send.
 
-    `log` is called with (PS_LOG_* code, one line) for what belongs into this side's own log; `frame` with each frame of the
-    extension. A server sends its messages to the client; elsewhere (`server` false) `log` gets all of them.
+    `log` is called with (PS_LOG_* code, a record's text) for what belongs into this side's own log; `frame` with each frame
+    of the extension. A server sends its messages to the client; elsewhere (`server` false) `log` gets all of them.
     Raises EngineError when the session cannot go on: then `abort` puts the reason in the output.
     """
 
@@ -120,8 +117,9 @@ class Sender:
         return ExitCode.DELETE_LIMIT if bits & lib.PS_IOERR_DEL_LIMIT else ExitCode.OK
 
     def _tell(self, code: int, text: bytes) -> None:
-        for line in lines_of(text):
-            self._send.message(code, line)
+        for message in messages(text):
+            for piece in pieces(message):
+                self._send.message(code, piece)
 
     def _hand_on(self) -> None:
         for code, text in self._context.drain_log():
@@ -129,8 +127,7 @@ class Sender:
             if told is not None:
                 self._tell(told, text)
             if code != lib.PS_LOG_CLIENT or not self._server:
-                for line in lines_of(text):
-                    self._log(code, line)
+                self._log(code, text)
         for frame in self._send.frames():
             if self._frame is not None:
                 self._frame(frame)
