@@ -32,6 +32,8 @@ class Daemon:
         assert RSYNC
         self.port = free_port()
         config = state / "rsyncd.conf"
+        if os.geteuid() == 0:
+            extra += "\nuid = root\ngid = root"
         config.write_text(
             f"use chroot = no\nlog file = {state}/log\nport = {self.port}\naddress = 127.0.0.1\n{extra}\n[m]\n  path = {root}\n"
         )
