@@ -3,6 +3,7 @@
 #include "hash_md4.h"
 #include "hash_xxh.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -18,7 +19,7 @@
 struct ps_sum {
     int kind;
     const ps_xxh3 *xxh3;
-    EVP_MD *md5, *sha1; /* NULL where libcrypto refuses them (FIPS) */
+    EVP_MD *md5, *sha1; /* fetched at their first use, which costs 0.6 ms; NULL where libcrypto refuses them */
     EVP_MD_CTX *evp;
     ps_blake3 *blake3;
     u8 *read_buffer; /* of block_sums_range; allocated at its first use */
@@ -43,11 +44,8 @@ ps_sum *sum_new(void) {
     if (!s) return NULL;
     memset(s, 0, size);
     s->xxh3 = best_xxh3();
-    s->md5 = EVP_MD_fetch(NULL, "MD5", NULL);
-    s->sha1 = EVP_MD_fetch(NULL, "SHA1", NULL);
-    s->evp = EVP_MD_CTX_new();
     s->blake3 = blake3_new();
-    if (!s->evp || !s->blake3) {
+    if (!s->blake3) {
         sum_free(s);
         return NULL;
     }
@@ -78,15 +76,24 @@ size_t sum_length(int kind) {
     }
 }
 
-static bool evp_begin(ps_sum *s, const EVP_MD *md) { return md && EVP_DigestInit_ex2(s->evp, md, NULL) == 1; }
+static bool evp_begin(ps_sum *s, EVP_MD **md, const char *name) {
+    if (!s->evp) {
+        /* The default provider is built in. Without this, libcrypto would now read its configuration and load what that
+         * names, maybe from within a chroot. */
+        (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL);
+        s->evp = EVP_MD_CTX_new();
+    }
+    if (!*md) *md = EVP_MD_fetch(NULL, name, NULL);
+    return s->evp && *md && EVP_DigestInit_ex2(s->evp, *md, NULL) == 1;
+}
 
 bool sum_init(ps_sum *s, int kind) {
     s->kind = kind;
     switch (kind) {
     case PS_SUM_NONE: return true;
     case PS_SUM_MD4: md4_begin(&s->state.md4); return true;
-    case PS_SUM_MD5: return evp_begin(s, s->md5);
-    case PS_SUM_SHA1: return evp_begin(s, s->sha1);
+    case PS_SUM_MD5: return evp_begin(s, &s->md5, "MD5");
+    case PS_SUM_SHA1: return evp_begin(s, &s->sha1, "SHA1");
     case PS_SUM_XXH64: return XXH64_reset(&s->state.xxh64, 0) == XXH_OK;
     case PS_SUM_XXH3: XXH3_INITSTATE(&s->state.xxh3); return XXH3_64bits_reset(&s->state.xxh3) == XXH_OK;
     case PS_SUM_XXH128: XXH3_INITSTATE(&s->state.xxh3); return XXH3_128bits_reset(&s->state.xxh3) == XXH_OK;

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -66,6 +68,17 @@ def test_unknown_kind_is_refused() -> None:
 
     with pytest.raises(EngineError, match="whirlpool"):
         hash_bytes(Fake(99), b"")  # type: ignore[arg-type]
+
+
+def test_libcryptos_configuration_is_not_read(tmp_path: pathlib.Path) -> None:
+    # A module's tree may hold such a file, and the daemon may first need MD5 within its chroot.
+    (tmp_path / "openssl.cnf").write_text(
+        "openssl_conf = main\n[main]\nproviders = some\n[some]\nnull = only\n[only]\nactivate = 1\n"
+    )
+    environment = {**os.environ, "OPENSSL_CONF": str(tmp_path / "openssl.cnf"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    code = "from prsync.engine.sums import Sum, hash_bytes; print(hash_bytes(Sum.MD5, b'').hex())"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == hashlib.md5(b"").hexdigest()
 
 
 @given(st.binary(max_size=3000))
