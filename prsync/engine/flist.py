@@ -45,7 +45,8 @@ class FileLists:
         raw = lib.ps_flists_new(context.handle)
         if not raw:
             context.check(lib.PS_FAIL)
-        self.handle: Any = ffi.gc(raw, lib.ps_flists_free)
+        # The lists free what they put into the context, so that it must outlive them whatever the collector's order.
+        self.handle: Any = ffi.gc(raw, lambda handle, _context=context.handle: lib.ps_flists_free(handle))
         self._row: Any = None
 
     @property
