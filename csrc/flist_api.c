@@ -102,3 +102,42 @@ bool ps_flists_range(const ps_flists *all, uint32_t list, int32_t *ndx_start, ui
 
 bool ps_flists_eof(const ps_flists *all) { return all->eof; }
 void ps_flists_drop_first(ps_flists *all) { flists_drop_first(all); }
+
+/* ---- the lister ---------------------------------------------------------------------------------- */
+
+ps_lister *ps_lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root) { return lister_new(c, all, rules, root); }
+void ps_lister_free(ps_lister *l) { lister_free(l); }
+int ps_lister_arg(ps_lister *l, const char *path, size_t len) { return lister_arg(l, path, len); }
+int ps_lister_files_from(ps_lister *l, const char *name, size_t len) { return lister_files_from(l, name, len); }
+
+struct ps_lister_tap {
+    ps_ctx *ctx;
+    ps_lister *lister;
+    ps_mux_out mux;
+    ps_ndx_state ndx;
+};
+
+ps_lister_tap *ps_lister_tap_new(ps_ctx *c, ps_lister *l) {
+    ps_lister_tap *t = calloc(1, sizeof *t);
+    if (!t) return NULL;
+    t->ctx = c;
+    t->lister = l;
+    t->ndx = ndx_state_make();
+    mux_out_init(&t->mux);
+    t->mux.plain = true;
+    return t;
+}
+
+void ps_lister_tap_free(ps_lister_tap *t) {
+    if (!t) return;
+    mux_out_free(&t->mux);
+    free(t);
+}
+
+int ps_lister_tap_run(ps_lister_tap *t, int32_t more, const uint8_t **out, size_t *len) {
+    buf_clear(&t->mux.out);
+    int status = more < 0 ? lister_first(t->lister, &t->mux) : lister_more(t->lister, &t->mux, &t->ndx, more);
+    *out = buf_head(&t->mux.out);
+    *len = buf_used(&t->mux.out);
+    return status;
+}

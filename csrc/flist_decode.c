@@ -6,10 +6,6 @@
 
 #include <stdlib.h>
 
-#pragma weak rules_check
-#pragma weak rules_any
-#pragma weak rules_any_merge
-
 typedef enum { AT_ENTRIES, AT_USERS, AT_USER0, AT_GROUPS, AT_GROUP0, AT_END } list_part;
 
 /* What an entry may leave out because it is as in the entry before. */
@@ -112,7 +108,7 @@ int flist_decoder_begin(ps_flist_decoder *d, i32 parent) {
     } else if (check_parent(d, parent) != PS_OK) {
         return PS_FAIL;
     }
-    d->check_rules = d->rules && !o->trust_sender && !o->am_server && rules_any(d->rules) && !rules_any_merge(d->rules);
+    d->check_rules = d->rules && !o->am_server && rules_check_received(d->rules);
     d->check_implied = d->implied && implied_any(d->implied);
     d->good_dir = UINT32_MAX;
     flist_free(d->list);

@@ -5,8 +5,6 @@
 
 #include <stdlib.h>
 
-#pragma weak rules_check
-
 /* ---- order ---------------------------------------------------------------------------------- */
 
 /* A cleared entry keeps its place in the order, so that a binary search still works around it. */

@@ -1,10 +1,7 @@
 #include "implied.h"
+#include "wildmatch.h"
 
 #include <stdlib.h>
-
-/* Owner: rules (wildmatch.h). */
-int wild_match(const char *p, size_t pn, const char *t, size_t tn, bool fold);
-#pragma weak wild_match
 
 #define LEAF 1   /* asked for itself, and what is below it */
 #define PARENT 2 /* -R: a directory on the way to something asked for */
@@ -228,7 +225,7 @@ static int match(const ps_implied *m, const char *path, size_t len, bool is_dir)
     for (u32 i = 0; i < m->wild_count; i++) {
         const wild_rule *w = &m->wild[i];
         if (w->parent && (!is_dir || found & PARENT)) continue;
-        if (wild_match(arena_at(&m->arena, w->text), w->len, path, len, false) != 1) continue;
+        if (wild_match(arena_at(&m->arena, w->text), w->len, path, len, false) != PS_WILD_YES) continue;
         if (!w->parent) return LEAF;
         found |= PARENT;
     }

@@ -52,6 +52,21 @@ void ps_flists_drop_first(ps_flists *all);
 /* --list-only: the lines of all entries of the live list that begins with ndx_start, to the log stream. */
 int ps_flists_render_listing(ps_ctx *c, const ps_flists *all, int32_t ndx_start);
 
+/* The sending side's lister: arguments, or with --files-from the one directory and then its names (an empty name only says
+ * that names would have come). rules may be NULL. The pump of the sender drives it. */
+typedef struct ps_lister ps_lister;
+ps_lister *ps_lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root);
+void ps_lister_free(ps_lister *l);
+int ps_lister_arg(ps_lister *l, const char *path, size_t len);
+int ps_lister_files_from(ps_lister *l, const char *name, size_t len);
+
+/* A lister driven by hand, for tests and tools: `more` negative encodes the first list, else sub-lists until `more` entries lie
+ * ahead. Plain bytes (not multiplexed) are appended to *out, valid until the next call. */
+typedef struct ps_lister_tap ps_lister_tap;
+ps_lister_tap *ps_lister_tap_new(ps_ctx *c, ps_lister *l);
+void ps_lister_tap_free(ps_lister_tap *t);
+int ps_lister_tap_run(ps_lister_tap *t, int32_t more, const uint8_t **out, size_t *len);
+
 /* Loads what the lookup of users and groups needs; to be called before a process gives up its privileges. */
 void ps_ids_prewarm(void);
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from prsync.engine.context import Context, Status
@@ -158,3 +159,53 @@ class Feeder:
 def prewarm_ids() -> None:
     """Loads what the lookup of users and groups needs, before a process gives up its privileges."""
     lib.ps_ids_prewarm()
+
+
+class Lister:
+    """The sending side's list maker. With names of --files-from, the first argument is the directory they lie in."""
+
+    def __init__(self, lists: FileLists, root: Root, rules: Any = None) -> None:
+        self.lists = lists
+        self.context = lists.context
+        self.root = root
+        self._rules = rules
+        raw = lib.ps_lister_new(self.context.handle, lists.handle, ffi.NULL if rules is None else rules, root.handle)
+        if not raw:
+            self.context.check(lib.PS_FAIL)
+        self.handle: Any = ffi.gc(raw, lambda handle, _root=root.handle: lib.ps_lister_free(handle))
+
+    def argument(self, path: bytes) -> None:
+        """One source argument: a path beneath the root, its wildcards expanded."""
+        self.context.check(lib.ps_lister_arg(self.handle, path, len(path)))
+
+    def names(self, names: Iterable[bytes]) -> None:
+        """The names of --files-from, all of them; none at all is an empty list."""
+        self.context.check(lib.ps_lister_files_from(self.handle, b"", 0))
+        for name in names:
+            self.context.check(lib.ps_lister_files_from(self.handle, name, len(name)))
+
+
+class Tap:
+    """Drives a lister by hand. For tests and tools; sessions use the sender's pump."""
+
+    def __init__(self, lister: Lister) -> None:
+        self.context = lister.context
+        self.lister = lister
+        self.handle: Any = ffi.gc(lib.ps_lister_tap_new(self.context.handle, lister.handle), lib.ps_lister_tap_free)
+
+    def first(self) -> bytes:
+        """The first list as it goes on the wire, not multiplexed."""
+        return self._run(-1)[1]
+
+    def more(self, want: int) -> tuple[bool, bytes]:
+        """Sub-lists until `want` entries lie ahead; True with the last of them."""
+        return self._run(want)
+
+    def _run(self, more: int) -> tuple[bool, bytes]:
+        out, size = ffi.new("uint8_t **"), ffi.new("size_t *")
+        data = b""
+        while True:
+            status = self.context.check(lib.ps_lister_tap_run(self.handle, more, out, size))
+            data += bytes(ffi.buffer(out[0], size[0]))
+            if status is not Status.FULL:
+                return status is Status.DONE, data
