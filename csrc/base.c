@@ -1,4 +1,5 @@
 #include "base.h"
+#include "transfer.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -269,6 +270,7 @@ void ps_ctx_free(ps_ctx *c) {
     for (u32 i = 0; i < c->alt_count; i++) free(c->alt_dirs[i]);
     free(c->chmod_ops);
     render_free(c);
+    ids_free(c->ids);
     free(c);
 }
 

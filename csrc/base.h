@@ -169,7 +169,7 @@ struct ps_ctx {
     u32 chmod_count;
     void *formats[2];  /* compiled output formats: owned and freed by render.c */
     u8 transfer_sum[PS_LIMIT_CHECKSUM]; /* whole-file checksum of the file just transferred, for %C (log.c:sender_file_sum) */
-    struct ps_ids *ids; /* made with the file list; freed by its owner */
+    struct ps_ids *ids; /* made with the file list; freed with the context */
     int holders;       /* parts that need it until they are freed themselves, see ctx_hold */
 };
 

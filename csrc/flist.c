@@ -48,8 +48,6 @@ void flists_free(ps_flists *all) {
     free(all->dir_entries);
     free(all->dir_hash);
     free(all->link_groups);
-    ids_free(all->ctx->ids);
-    all->ctx->ids = NULL;
     ps_ctx_free(all->ctx);
     free(all);
 }

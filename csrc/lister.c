@@ -37,7 +37,9 @@ ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root)
 
 void lister_free(ps_lister *l) {
     if (!l) return;
-    lister_drop_frames(l);
+    for (u32 i = 0; i < l->frame_count; i++) { /* the rules may be gone already: nothing is left of them to restore */
+        if (l->frames[i].names) closedir(l->frames[i].names);
+    }
     for (u32 i = 0; i < l->root_count; i++) root_free(l->roots[i].inner);
     arena_free(&l->text);
     free(l->args);

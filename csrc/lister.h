@@ -105,7 +105,6 @@ int lister_name(ps_lister *l, const char *path, size_t len, int dirfd, const cha
 int lister_push_dir(ps_lister *l, const char *path, size_t len, u16 flags, bool descend, bool own_rules);
 /* Goes on with the directories on the stack until it is empty (PS_OK), the output is full and may wait (PS_FULL), PS_FAIL. */
 int lister_run(ps_lister *l, bool may_wait);
-void lister_drop_frames(ps_lister *l);
 int lister_stat(ps_lister *l, const char *path, size_t len, bool follow_dirs, struct stat *st); /* link_stat */
 /* name_is_excluded; sets errno to ENOENT where the daemon's rules exclude. */
 bool lister_excluded(ps_lister *l, const char *path, size_t len, bool is_dir, filter_level level);

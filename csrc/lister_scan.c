@@ -346,10 +346,6 @@ static void pop_frame(ps_lister *l) {
     if (f->token >= 0) rules_leave(l->rules, f->token);
 }
 
-void lister_drop_frames(ps_lister *l) {
-    while (l->frame_count) pop_frame(l);
-}
-
 /* The path of the frame's directory, with a slash where a name is to follow, into l->path. */
 static size_t frame_path(ps_lister *l, const dir_frame *f) {
     const ps_dirname *d = &l->all->dirs[f->dir];

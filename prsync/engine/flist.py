@@ -46,8 +46,7 @@ class FileLists:
         raw = lib.ps_flists_new(context.handle)
         if not raw:
             context.check(lib.PS_FAIL)
-        # The lists free what they put into the context, so that it must outlive them whatever the collector's order.
-        self.handle: Any = ffi.gc(raw, lambda handle, _context=context.handle: lib.ps_flists_free(handle))
+        self.handle: Any = ffi.gc(raw, lib.ps_flists_free)
         self._row: Any = None
 
     @property
@@ -172,7 +171,7 @@ class Lister:
         raw = lib.ps_lister_new(self.context.handle, lists.handle, ffi.NULL if rules is None else rules, root.handle)
         if not raw:
             self.context.check(lib.PS_FAIL)
-        self.handle: Any = ffi.gc(raw, lambda handle, _root=root.handle: lib.ps_lister_free(handle))
+        self.handle: Any = ffi.gc(raw, lib.ps_lister_free)
 
     def argument(self, path: bytes) -> None:
         """One source argument: a path beneath the root, its wildcards expanded."""
