@@ -6,80 +6,42 @@ prsync/engine/rules.py hands to the matcher and prsync/protocol/filter_wire.py e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from prsync.errors import FileError, UsageError
-
-# csrc/api/rules_api.h has the same numbers as PS_RULE_*; a test compares them.
-INCLUDE = 0x1
-DIRECTORY = 0x2
-ABS_PATH = 0x4
-NEGATE = 0x8
-PERISHABLE = 0x10
-SENDER = 0x20
-RECEIVER = 0x40
-XATTR = 0x80
-MERGE = 0x100
-PER_DIR = 0x200
-NO_INHERIT = 0x400
-WORD_SPLIT = 0x800
-NO_PREFIXES = 0x1000
-EXCLUDE_SELF = 0x2000
-CVS = 0x4000
-CLEAR = 0x8000
-FROM_FILE = 0x10000
-ONLY_SENDER = 0x40000
-ONLY_RECEIVER = 0x80000
-SIDES = SENDER | RECEIVER
-_FROM_CONTAINER = ABS_PATH | INCLUDE | DIRECTORY | NEGATE | PERISHABLE
-
-MAX_PATTERN = 4095  # bytes; MAXPATHLEN - 1
-MAX_LINE = 5119  # bytes of a line of a rule file; BIGPATHBUFLEN - 1
-MAX_MERGE_DEPTH = 32
-
-DEFAULT_CVS_IGNORE = (
-    b"RCS SCCS CVS CVS.adm RCSLOG cvslog.* tags TAGS .make.state .nse_depinfo *~ #* .#* ,* _$* *$ *.old *.bak"
-    b" *.BAK *.orig *.rej .del-* *.a *.olb *.o *.obj *.so *.exe *.Z *.elc *.ln core .svn/ .git/ .hg/ .bzr/"
+from prsync.protocol.filter_syntax import (  # fmt: skip
+    ABS_PATH,
+    CLEAR,
+    CVS,
+    DEFAULT_CVS_IGNORE,
+    DIRECTORY,
+    EXCLUDE_SELF,
+    FROM_CONTAINER,
+    FROM_FILE,
+    INCLUDE,
+    KINDS,
+    MAX_LINE,
+    MAX_MERGE_DEPTH,
+    MAX_PATTERN,
+    MERGE,
+    NEGATE,
+    NO_INHERIT,
+    NO_PREFIXES,
+    PER_DIR,
+    PERISHABLE,
+    RECEIVER,
+    SENDER,
+    SIDES,
+    SPACE,
+    WORD_SPLIT,
+    XATTR,
+    CvsSources,
+    Rule,
+    rule_lines,
+    rule_name,
+    skip_spaces,
 )
-
-_LONG_NAMES = {
-    b"c": (b"clear", b"!"),
-    b"d": (b"dir-merge", b":"),
-    b"e": (b"exclude", b"-"),
-    b"h": (b"hide", b"H"),
-    b"i": (b"include", b"+"),
-    b"m": (b"merge", b"."),
-    b"p": (b"protect", b"P"),
-    b"r": (b"risk", b"R"),
-    b"s": (b"show", b"S"),
-}
-_KINDS = {
-    b":": PER_DIR | MERGE,
-    b".": MERGE,
-    b"+": INCLUDE,
-    b"-": 0,
-    b"S": INCLUDE | SENDER,
-    b"H": SENDER,
-    b"R": INCLUDE | RECEIVER,
-    b"P": RECEIVER,
-    b"!": CLEAR,
-}
-_SPACE = b" \t\n\v\f\r"
-
-
-class Rule(NamedTuple):
-    """One rule. The pattern has lost the slash at its end to DIRECTORY; CLEAR stands for "!" within a merge file."""
-
-    flags: int
-    pattern: bytes
-
-
-class CvsSources(NamedTuple):
-    """What -C reads besides the built-in list: the text of ~/.cvsignore and the variable CVSIGNORE."""
-
-    file: bytes | None = None
-    variable: bytes | None = None
 
 
 class Parsed(NamedTuple):
@@ -111,38 +73,6 @@ class _Place(NamedTuple):
             return "<rule from a file read earlier>"
         name = self.name.decode("utf-8", "replace")
         return f"<rule from {name} line {self.line}>" if self.line >= 0 else f"<rule from {name}>"
-
-
-def _lines(text: bytes, *, null_lines: bool, words: bool) -> Iterator[tuple[int, bytes]]:
-    """(line number, line) of a rule file; CR, LF and CRLF end a line, or NUL with --from0."""
-    if words:
-        separators = _SPACE + (b"\0" if null_lines else b"")
-        for separator in separators[1:]:
-            text = text.replace(bytes([separator]), separators[:1])
-        for word in text.split(separators[:1]):
-            yield -1, word
-        return
-    lines = text.split(b"\0") if null_lines else text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    yield from enumerate(lines, 1)
-
-
-def _skip_spaces(text: bytes, at: int) -> int:
-    while at < len(text) and text[at] in _SPACE:
-        at += 1
-    return at
-
-
-def _rule_name(text: bytes, at: int) -> tuple[bytes, int]:
-    """The rule's short name and the index of the last byte of the name it was given by; b"" when there is none."""
-    first = text[at : at + 1]
-    if first in _LONG_NAMES:
-        word, short = _LONG_NAMES[first]
-        end = at + len(word)
-        after = text[end : end + 1]
-        if text.startswith(word, at) and (not after or after in _SPACE or after in b"_,"):
-            return short, end if after == b"," else end - 1
-        return b"", at
-    return first, at + 1 if text[at + 1 : at + 2] == b"," else at
 
 
 class FilterParser:
@@ -227,7 +157,7 @@ class FilterParser:
         at = 0
         while True:
             if template & WORD_SPLIT:
-                at = _skip_spaces(text, at)
+                at = skip_spaces(text, at)
             if at >= len(text):
                 return
             flags, start, end = self._next_rule(text, at, template, mode, place)
@@ -258,7 +188,7 @@ class FilterParser:
 
     def _next_rule(self, text: bytes, at: int, template: int, mode: _Mode, place: _Place) -> tuple[int, int, int]:
         """exclude.c:parse_rule_tok: flags of the rule at `at`, and where its pattern starts and ends."""
-        flags = template & _FROM_CONTAINER | (FROM_FILE if place.in_file else 0)
+        flags = template & FROM_CONTAINER | (FROM_FILE if place.in_file else 0)
         start = at
         if template & NO_PREFIXES:
             if template & CVS and text[at : at + 1] == b"!":
@@ -279,7 +209,7 @@ class FilterParser:
         end = len(text)
         if template & WORD_SPLIT:
             end = start
-            while end < len(text) and text[end] not in _SPACE:
+            while end < len(text) and text[end] not in SPACE:
                 end += 1
         if flags & CLEAR:
             if not template & NO_PREFIXES and not mode.old_prefixes and end > start:
@@ -294,10 +224,10 @@ class FilterParser:
 
     def _prefix(self, text: bytes, at: int, flags: int, template: int, place: _Place) -> tuple[int, int]:
         """A rule's name and modifiers: the flags they add, and where the pattern starts."""
-        kind, last = _rule_name(text, at)
-        if kind not in _KINDS or not kind:
+        kind, last = rule_name(text, at)
+        if kind not in KINDS or not kind:
             raise UsageError(f"Unknown filter rule: {place.show(text[at:])}")
-        flags |= _KINDS[kind]
+        flags |= KINDS[kind]
         if kind == b":":
             self.trust_sender = True
         one_sided = kind in (b"S", b"H", b"R", b"P")
@@ -307,7 +237,7 @@ class FilterParser:
             modifier = text[position : position + 1]
             if modifier in (b"", b" ", b"_"):
                 break
-            if template & WORD_SPLIT and modifier in _SPACE:
+            if template & WORD_SPLIT and modifier in SPACE:
                 position -= 1
                 break
             added = self._modifier(modifier, flags, one_sided)
@@ -378,7 +308,7 @@ class FilterParser:
 
     def _parse_file(self, out: list[Rule], text: bytes, name: bytes, flags: int, mode: _Mode) -> None:
         words = bool(flags & WORD_SPLIT)
-        for number, line in _lines(text, null_lines=self.null_lines, words=words):
+        for number, line in rule_lines(text, null_lines=self.null_lines, words=words):
             if len(line) > MAX_LINE:
                 self.warnings.append(f"discarding over-long filter: {_Place(True, name, number).show(b'')}\n".encode())
                 continue
