@@ -201,16 +201,21 @@ static int temp_dir_fd(ps_out *out) {
     return out->outs->temp_fd;
 }
 
-/* The temporary file's path for messages. */
-static const char *temp_shown(const ps_out *out, char shown[PS_FULL_FNAME]) {
-    char path[2 * PS_LIMIT_NAME];
+/* The temporary file's path for messages, counted from the root. */
+#define TEMP_PATH (2 * PS_LIMIT_NAME)
+static const char *temp_path(const ps_out *out, char path[TEMP_PATH]) {
     if (out->place == IN_PARTIAL_DIR)
         out_partial_path(out->outs->c, out->path, path);
     else if (out->place == IN_TEMP_DIR)
-        snprintf(path, sizeof path, "%s/%s", ps_str(out->outs->c, PS_STR_TEMP_DIR), out->temp);
+        snprintf(path, TEMP_PATH, "%s/%s", ps_str(out->outs->c, PS_STR_TEMP_DIR), out->temp);
     else
-        snprintf(path, sizeof path, "%.*s%s", (int)(last_part(out->path) - out->path), out->path, out->temp);
-    return full_fname(out->outs->c, path, shown);
+        snprintf(path, TEMP_PATH, "%.*s%s", (int)(last_part(out->path) - out->path), out->path, out->temp);
+    return path;
+}
+
+static const char *temp_shown(const ps_out *out, char shown[PS_FULL_FNAME]) {
+    char path[TEMP_PATH];
+    return full_fname(out->outs->c, temp_path(out, path), shown);
 }
 
 /* ---- the set of outputs ----------------------------------------------------------------------- */
@@ -537,7 +542,7 @@ static bool target_open(ps_outs *o, const char *path, bool partial, target *t) {
 /* --temp-dir on another file system: the bytes go to a temporary file beside the target, which is then renamed. */
 static int copy_across(ps_out *out, const target *t) {
     ps_outs *o = out->outs;
-    char name[NAME_MAX + 1], shown[PS_FULL_FNAME];
+    char name[NAME_MAX + 1];
     size_t at = 0;
     name[at++] = '.';
     size_t n = strnlen(t->name, NAME_MAX - SUFFIX_LEN - 2);
@@ -560,7 +565,7 @@ static int copy_across(ps_out *out, const target *t) {
     out->fd = old;
     out->pieces = pieces;
     if (status == PS_OK && fstat(copy, &st) == 0)
-        attrs_set_open(o->c, copy, full_fname(o->c, t->shown, shown), out->file, &st, PS_ATTRS_ACCURATE_TIME);
+        attrs_set_open(o->c, copy, t->shown, out->file, &st, PS_ATTRS_ACCURATE_TIME);
     close(copy);
     if (status == PS_OK && renameat(t->dir, name, t->dir, t->name) < 0) {
         status = PS_FAIL;
@@ -574,7 +579,7 @@ static int copy_across(ps_out *out, const target *t) {
 /* rsync.c:finish_transfer: attributes, then the name. false: logged, and the temporary file is gone. */
 static bool put_in_place(ps_out *out, const char *path, bool to_partial, int attr_flags) {
     ps_outs *o = out->outs;
-    char shown[PS_FULL_FNAME], partial[PS_LIMIT_NAME + 1];
+    char shown[PS_FULL_FNAME], temp[TEMP_PATH], partial[PS_LIMIT_NAME + 1];
     struct stat st;
     const char *from = out->temp;
     int from_dir, own_from = -1;
@@ -589,7 +594,7 @@ static bool put_in_place(ps_out *out, const char *path, bool to_partial, int att
     target t = {.dir = -1};
     bool ok = false, same_file = out->place == IN_PARTIAL_DIR && to_partial;
     if (from_dir >= 0 && target_open(o, path, to_partial, &t) && fstat(out->fd, &st) == 0) {
-        attrs_set_open(o->c, out->fd, temp_shown(out, shown), out->file, &st, attr_flags);
+        attrs_set_open(o->c, out->fd, temp_path(out, temp), out->file, &st, attr_flags);
         ok = same_file || renameat(from_dir, from, t.dir, t.name) == 0;
         if (!ok && errno == EXDEV) {
             ok = copy_across(out, &t) == PS_OK;

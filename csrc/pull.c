@@ -344,6 +344,7 @@ int ps_pull_step(ps_pull *p) {
     if (p->done) return PS_DONE;
     if (p->stage != PULL_RUN && p->stage != PULL_OVER) return PS_AGAIN;
     if (buf_used(&p->out.out) >= PS_SEND_HIGH_WATER) return PS_FULL;
+    if (p->c->o.swarm && (!p->swarm || !ps_swarm_get_counts(p->swarm)->open)) recv_place_delayed(p->recv);
     int status = p->c->o.list_only ? list_step(p) : gen_step(p->gen, &p->out, &p->ndx_out);
     if (status == PS_FAIL) return failed(p);
     if (status == PS_DONE) p->done = true;

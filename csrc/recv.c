@@ -174,6 +174,10 @@ static void delayed_done(void *owner, i32 ndx) {
     if (r->gen) gen_settled(r->gen, ndx, PS_SETTLED_OK);
 }
 
+void recv_place_delayed(ps_recv *r) {
+    if (r->delayed_due) outs_finish_delayed(r->outs, delayed_done, r);
+}
+
 static int list_ended(ps_recv *r) {
     r->lists_left--;
     r->lists_gone++;
@@ -196,7 +200,10 @@ static int phase_ended(ps_recv *r) {
         r->state = RECV_STATS;
         return PS_OK;
     }
-    if (r->phase == MAX_PHASE && r->c->o.delay_updates) outs_finish_delayed(r->outs, delayed_done, r);
+    if (r->phase == MAX_PHASE && r->c->o.delay_updates) {
+        r->delayed_due = true;
+        if (!r->c->o.swarm) recv_place_delayed(r);
+    }
     if (r->gen) gen_phase_ended(r->gen);
     return PS_OK;
 }

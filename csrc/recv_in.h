@@ -34,6 +34,7 @@ struct ps_recv {
     ps_progress *progress;
     recv_state state;
     int phase;
+    bool delayed_due;           /* --delay-updates: the time has come */
     u32 lists_left, lists_gone; /* received and not ended by the sender; ended */
     u32 default_perms;
 

@@ -147,6 +147,9 @@ void recv_abort(ps_recv *r); /* the same at once: an interruption, a timeout, a 
 /* Consumes the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. PS_AGAIN: used up;
  * PS_FULL: log or events must be drained; PS_DONE: the goodbye is over; PS_FAIL. */
 int recv_step(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner);
+/* Puts delayed updates into place once their phase has come; until then nothing. recv_step does so itself where no swarm is
+ * possible; else this is called when the last swarm file has settled. */
+void recv_place_delayed(ps_recv *r);
 /* util1.c:full_fname: the path in quotes beneath PS_STR_CURR_DIR, with the module's name on a daemon. Returns out. */
 #define PS_FULL_FNAME 8704
 const char *full_fname(const ps_ctx *c, const char *path, char out[PS_FULL_FNAME]);
