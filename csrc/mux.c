@@ -73,7 +73,7 @@ int mux_fill(ps_ctx *c, ps_mux_in *m, size_t want, ps_message_fn fn, void *owner
     bool any = false;
     while (want) {
         int status = seek_data(c, m, fn, owner);
-        if (status == PS_FAIL) return status;
+        if (status == PS_FAIL || status == PS_FULL) return status;
         if (status == PS_AGAIN) return any ? PS_OK : PS_AGAIN;
         size_t n = data_here(m);
         if (n > want) n = want;

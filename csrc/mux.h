@@ -32,7 +32,8 @@ typedef struct ps_mux_in {
     u64 data_bytes;            /* data taken so far, without envelopes (io.c:total_data_read) */
 } ps_mux_in;
 
-/* Called for each complete message that is not data. Returns PS_OK, or PS_FAIL with ctx->error set. */
+/* Called for each complete message that is not data. Returns PS_OK; PS_FAIL with ctx->error set; or PS_FULL: the message is
+ * taken, but no further one may be delivered now: mux_span and mux_fill return PS_FULL. */
 typedef int (*ps_message_fn)(void *owner, u32 code, const u8 *data, u32 len);
 
 void mux_in_init(ps_mux_in *m);

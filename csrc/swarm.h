@@ -32,6 +32,7 @@ void swarm_free(ps_swarm *s);
 #define SWARM_WINDOW_ENTRIES 32768u
 #define SWARM_WINDOW_BYTES (16u << 20)
 #define SWARM_PIECES (1u << 24)
+#define SWARM_PROGRESS 64u           /* requests that one batch of records may belong to */
 #define SWARM_NONE UINT32_MAX
 
 typedef enum {
@@ -118,6 +119,7 @@ struct ps_swarm {
     ps_buf entries;
     u32 entry_count;
     ps_buf frame;
+    u64 progress[2 * SWARM_PROGRESS];
     /* local search */
     u32 searching;
     ps_sums *sums;

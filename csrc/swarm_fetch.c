@@ -1,6 +1,8 @@
 /* Requests to sources and what they bring: bundles of small files, missing ranges of pieces, delivery, leftovers. */
 #include "swarm.h"
 
+#include "api/fetch_api.h"
+
 #include <stdlib.h>
 
 /* ---- bundles -------------------------------------------------------------------------------------- */
@@ -276,25 +278,46 @@ int ps_swarm_deliver(ps_swarm *s, u32 id, u32 entry, u64 offset, const u8 *data,
     return r->small ? deliver_small(s, r, e, data, len) : deliver_large(s, r, e, data, len);
 }
 
-#define RECORD_BYTES 32u
+const uint64_t *ps_swarm_progress(const ps_swarm *s) { return s->progress; }
+
+static void add_progress(ps_swarm *s, u32 request, size_t bytes, u32 *pairs) {
+    for (u32 i = *pairs; i-- > 0;) {
+        if (s->progress[2 * i] != request) continue;
+        s->progress[2 * i + 1] += bytes;
+        return;
+    }
+    s->progress[2 * *pairs] = request;
+    s->progress[2 * *pairs + 1] = bytes;
+    ++*pairs;
+}
+
+/* One record. PS_FULL: nothing of it was done. */
+static int take_record(ps_swarm *s, ps_reader *r, const u8 *memory, size_t memory_len, u32 slot_size, u32 *pairs) {
+    u32 slot = rd_u32(r), offset = rd_u32(r), length = rd_u32(r), request = rd_u32(r), entry = rd_u32(r), kind = rd_u32(r);
+    u64 at = rd_u64(r), start = (u64)slot * slot_size + offset;
+    size_t used = 0;
+    switch (kind) {
+    case PS_RECORD_MISSING: return ps_swarm_missing(s, request, entry, (i32)length);
+    case PS_RECORD_DONE: return ps_event_add(s->p.c, PS_EV_SWARM_ENDED, 0, request, 0, NULL, 0) ? PS_OK : PS_FULL;
+    case PS_RECORD_BUSY: return ps_event_add(s->p.c, PS_EV_SWARM_ENDED, 1, request, length, NULL, 0) ? PS_OK : PS_FULL;
+    default: break;
+    }
+    if (!rd_ok(r) || offset > slot_size || length > slot_size - offset || start + length > memory_len)
+        return ps_fail(s->p.c, 14, 0, "the fetcher reported data outside the shared memory");
+    int status = ps_swarm_deliver(s, request, entry, at, memory + start, length, &used);
+    if (status == PS_OK && used) add_progress(s, request, used, pairs);
+    return status;
+}
 
 int ps_swarm_deliver_records(ps_swarm *s, const u8 *memory, size_t memory_len, u32 slot_size, const u8 *records, u32 count,
-                             u32 *done, u32 *used) {
-    ps_reader r = rd_make(records, (size_t)count * RECORD_BYTES);
-    for (*done = 0; *done < count; (*done)++) {
-        u32 slot = rd_u32(&r), offset = rd_u32(&r), length = rd_u32(&r), request = rd_u32(&r), entry = rd_u32(&r);
-        rd_u32(&r);
-        u64 at = rd_u64(&r);
-        u64 start = (u64)slot * slot_size + offset;
-        used[*done] = 0;
-        if (!rd_ok(&r) || offset > slot_size || length > slot_size - offset || start + length > memory_len)
-            return ps_fail(s->p.c, 14, 0, "the fetcher reported data outside the shared memory");
-        size_t took = 0;
-        int status = ps_swarm_deliver(s, request, entry, at, memory + start, length, &took);
+                             u32 *done, u32 *pairs) {
+    ps_reader r = rd_make(records, (size_t)count * PS_RECORD_BYTES);
+    *pairs = 0;
+    for (*done = 0; *done < count && *pairs < SWARM_PROGRESS; ++*done) {
+        int status = take_record(s, &r, memory, memory_len, slot_size, pairs);
         if (status != PS_OK) return status;
-        used[*done] = (u32)took;
     }
-    return PS_OK;
+    return *done < count ? PS_FULL : PS_OK;
 }
 
 int ps_swarm_missing(ps_swarm *s, u32 id, u32 entry, i32 reason) {

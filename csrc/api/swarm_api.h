@@ -11,6 +11,8 @@ typedef struct ps_swarm ps_swarm;
 #define PS_EV_SWARM_BAD 103    /* a request brought bad bytes: a request, b job; code: piece, -1 a small file; text: bundle u32 that
                                 * asks for the small file again */
 
+#define PS_EV_SWARM_ENDED 104  /* a: request; code: 0 all has come or is missing, 1 the source is busy; b: seconds to wait */
+
 /* What is left of a request that ended, to be given to another source. */
 typedef struct ps_leftover {
     uint32_t bundle, files; /* small files not delivered, in a new bundle; files 0: none */
@@ -66,10 +68,12 @@ const uint8_t *ps_swarm_entries(const ps_swarm *s, size_t *len, uint32_t *count)
 /* Bytes of an entry of a request, as they come: in order within the entry. *used: bytes that were wanted (0 for a request
  * that is no longer open). PS_OK, PS_FULL (events), PS_FAIL. */
 int ps_swarm_deliver(ps_swarm *s, uint32_t id, uint32_t entry, uint64_t offset, const uint8_t *data, size_t len, size_t *used);
-/* Many at once: records of {slot u32, offset u32, length u32, request u32, entry u32, pad u32, file offset u64} over shared
- * memory of `memory_len` bytes in slots of slot_size. *done: records consumed; used: bytes per record for the scheduler. */
+/* Many at once: records of the fetcher (fetch_api.h) over shared memory of `memory_len` bytes in slots of slot_size. *done:
+ * records consumed. Progress is added up per request: pairs of (request, bytes used) at ps_swarm_progress, `*pairs` of them.
+ * Ended requests make PS_EV_SWARM_ENDED. PS_OK, PS_FULL (drain events, go on with the rest), PS_FAIL. */
 int ps_swarm_deliver_records(ps_swarm *s, const uint8_t *memory, size_t memory_len, uint32_t slot_size, const uint8_t *records,
-                             uint32_t count, uint32_t *done, uint32_t *used);
+                             uint32_t count, uint32_t *done, uint32_t *pairs);
+const uint64_t *ps_swarm_progress(const ps_swarm *s);
 /* The source has not got an entry: reason as in a missing frame. */
 int ps_swarm_missing(ps_swarm *s, uint32_t id, uint32_t entry, int32_t reason);
 /* The request need not go beyond piece `last`. */

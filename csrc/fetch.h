@@ -1,0 +1,22 @@
+/* Shared memory between fetcher and main process, as every source fills it. */
+#ifndef PS_FETCH_H
+#define PS_FETCH_H
+#include "mux.h"
+
+#include "api/fetch_api.h"
+
+/* A source's place in the shared memory: it fills one slot at a time. */
+typedef struct fetch_writer {
+    ps_fetch_memory *m;
+    u32 slot, used; /* UINT32_MAX: none */
+} fetch_writer;
+
+void fetch_writer_init(fetch_writer *w, ps_fetch_memory *m);
+void fetch_writer_end(fetch_writer *w); /* gives the slot back once its records are consumed */
+/* Puts as much of the data into shared memory as there are free slots for, with records. Returns the bytes taken. */
+size_t fetch_write(fetch_writer *w, u32 request, u32 entry, u64 at, const u8 *data, size_t len);
+/* A record that carries no data. */
+void fetch_note(ps_fetch_memory *m, u32 kind, u32 request, u32 entry, u32 number);
+bool fetch_memory_failed(const ps_fetch_memory *m); /* an allocation failed */
+
+#endif
