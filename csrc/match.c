@@ -178,27 +178,6 @@ static int take_block(ps_match *m, const ps_probe *p, i32 block) {
     return report(m, p->offset, block, p->length);
 }
 
-/* Rolls the sum on byte by byte from `first` (a position whose weak sum is *weak) until the filter knows a sum, at most
- * `count` positions. Returns how far it came; *weak belongs to that position. */
-static i64 roll(const ps_sums *s, const u8 *first, i64 count, u32 *weak) {
-    const size_t length = (size_t)s->head.block_length;
-    const u32 *filter = s->filter, factor = (u32)length;
-    const int shift = 32 - s->filter_bits;
-    u32 s1 = *weak & 0xffff, s2 = *weak >> 16, sum = *weak;
-    i64 i = 0;
-    while (i < count) {
-        u32 out = (first[i] ^ 0x80u) - 0x80u, in = (first[(size_t)i + length] ^ 0x80u) - 0x80u;
-        s1 += in - out;
-        s2 += s1 - factor * out;
-        sum = (s1 & 0xffff) | s2 << 16;
-        i++;
-        u32 bit = sums_key(sum) >> shift;
-        if (PS_UNLIKELY(filter[bit >> 5] >> (bit & 31) & 1)) break;
-    }
-    *weak = sum;
-    return i;
-}
-
 /* How many bytes from an offset on the window must hold before that offset can be searched: moving on to a block boundary
  * (in place) looks at a second block. */
 static i64 reach_of(const ps_match *m) {
@@ -228,7 +207,7 @@ static int search_window(ps_match *m) {
             m->offset++;
             break;
         }
-        m->offset += roll(m->sums, at(m, m->offset), further, &weak);
+        m->offset += sums_roll(m->sums, at(m, m->offset), further, &weak);
     }
     return PS_OK;
 }

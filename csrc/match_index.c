@@ -89,7 +89,7 @@ bool sums_load(ps_sums *s, const ps_sum_head *head, const u8 *wire) {
     size_t strong = (size_t)head->strong_length;
     int bits = 32 - __builtin_clz(count);
     s->bucket_bits = bits;
-    s->filter_bits = bits + 6 < FILTER_BITS_MAX ? bits + 6 : FILTER_BITS_MAX;
+    s->filter_bits = bits + 7 < FILTER_BITS_MAX ? bits + 7 : FILTER_BITS_MAX;
     if (s->filter_bits < bits) s->filter_bits = bits;
     if (!make_room(s, count, strong)) {
         s->head.count = 0;

@@ -36,4 +36,7 @@ static inline const u8 *sums_strong(const ps_sums *s, i32 block) {
 }
 /* Range of the entries with this key. */
 void sums_find(const ps_sums *s, u32 key, u32 *from, u32 *to);
+/* Rolls the sum on byte by byte from `first` (a position whose weak sum is *weak) until the filter knows a sum, at most
+ * `count` positions. Returns how far it came; *weak belongs to that position. */
+i64 sums_roll(const ps_sums *s, const u8 *first, i64 count, u32 *weak);
 #endif

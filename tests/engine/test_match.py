@@ -80,6 +80,18 @@ def test_search_chooses_the_blocks_that_rsync_chooses(tmp: pathlib.Path, new: by
     assert search_bytes(new, old, tmp, full_every=full_every) == expected(new, old, BLOCK)
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_search_of_longer_data_chooses_the_same_blocks(tmp: pathlib.Path, seed: int) -> None:
+    rng = random.Random(seed)
+    alphabet = bytes(rng.randrange(256) for _ in range(rng.choice([2, 3, 200])))
+    old = bytes(rng.choices(alphabet, k=rng.randrange(500, 1500)))
+    new = b""
+    while len(new) < 3000:
+        start = rng.randrange(len(old))
+        new += old[start : start + rng.randrange(60)] + bytes(rng.choices(alphabet, k=rng.randrange(60)))
+    assert search_bytes(new, old, tmp, block=11) == expected(new, old, 11)
+
+
 @given(letters, letters)
 @settings(deadline=None)
 def test_search_in_place_uses_no_block_that_was_overwritten(tmp: pathlib.Path, new: bytes, old: bytes) -> None:
