@@ -3,10 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Link before the lister is there. */
-#pragma weak lister_first
-#pragma weak lister_more
-
 #define LOOKAHEAD_MIN 1000  /* rsync.h:MIN_FILECNT_LOOKAHEAD: entries ahead of the generator before it is served */
 #define LOOKAHEAD_MAX 10000 /* rsync.h:MAX_FILECNT_LOOKAHEAD: while there is nothing else to do */
 #define LAST_PHASE 2

@@ -4,9 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Links before the lister is there. */
-#pragma weak lister_prefix
-
 /* ---- opening ---- */
 
 size_t send_path(ps_send *s, const ps_flist *l, const ps_file *f) {
