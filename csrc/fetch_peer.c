@@ -178,7 +178,7 @@ static int take_data(ps_fetch *f, const u8 *data, u32 len) {
             buf_u64(&f->held, offset + took);
             if (!buf_put(&f->held, in.p + took, n - took)) return ps_fail_memory(f->c, "data of a mirror");
             e->got += n;
-            return PS_OK; /* settled when it has been written */
+            return PS_FULL; /* settled when it has been written; the mux stops here */
         }
     }
     e->got += n;

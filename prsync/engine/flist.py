@@ -13,7 +13,7 @@ class ListRange(NamedTuple):
     """A live sub-list: its entries have the indexes ndx_start … ndx_start + count - 1; [low, high) are positions in it."""
 
     ndx_start: int
-    count: int
+    count: int  # type: ignore[assignment]
     low: int
     high: int
     parent: int

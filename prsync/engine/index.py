@@ -60,6 +60,11 @@ class DigestIndex:
         if self._handle == ffi.NULL:
             raise EngineError(ffi.string(why).decode("utf-8", "replace"), ExitCode.FILE_IO)
 
+    @property
+    def handle(self) -> Any:
+        """The ps_index, for other parts of the core; valid until close."""
+        return self._handle
+
     def close(self) -> None:
         """Closes the index; what a writer has not committed is lost."""
         if self._handle is not None:
