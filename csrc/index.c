@@ -4,6 +4,10 @@
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/fsuid.h>
+#endif
 
 #define FORMAT_VERSION 1
 #define VERSION_KEY "version"
@@ -117,6 +121,33 @@ static int check_version(ps_index *x, u32 *version) {
     return mdb_txn_commit(txn);
 }
 
+/* LMDB opens its two files by name, makes and initialises the lock file. Root does that as the owner of their directory: else
+ * whoever owns it could point root at any file; and the files shall belong to the indexer, whoever makes them. */
+static int open_env(ps_index *x, const char *path, unsigned flags) {
+#ifdef __linux__
+    char folder[PS_LIMIT_NAME + 1];
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 1;
+    struct stat st;
+    if (n > PS_LIMIT_NAME) return ENAMETOOLONG;
+    memcpy(folder, slash ? path : ".", n);
+    folder[n] = 0;
+    bool change = geteuid() == 0 && stat(folder, &st) == 0 && st.st_uid != 0;
+    if (change) {
+        setfsgid(st.st_gid);
+        setfsuid(st.st_uid);
+    }
+    int code = mdb_env_open(x->env, path, flags, 0600);
+    if (change) {
+        setfsuid(geteuid());
+        setfsgid(getegid());
+    }
+    return code;
+#else
+    return mdb_env_open(x->env, path, flags, 0600);
+#endif
+}
+
 ps_index *ps_index_open(const char *path, int writer, char *why, int *error) {
     ps_index *x = calloc(1, sizeof *x);
     u32 version = 0;
@@ -132,7 +163,7 @@ ps_index *ps_index_open(const char *path, int writer, char *why, int *error) {
     if (!code) code = mdb_env_set_mapsize(x->env, MAP_START);
     /* The last commit may be lost in a power failure, never the file's integrity: a lost digest is made again. */
     unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (writer ? MDB_NOMETASYNC : MDB_RDONLY);
-    if (!code) code = mdb_env_open(x->env, path, flags, 0600);
+    if (!code) code = open_env(x, path, flags);
     if (!code) code = check_version(x, &version);
     if (code) return refuse(x, why, error, code, path, open_reason(code));
     if (version != FORMAT_VERSION) {

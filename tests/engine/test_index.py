@@ -241,6 +241,26 @@ def test_reader_works_after_chroot_and_setuid(index: DigestIndex, tree: pathlib.
     assert run_reader(code, tree.parent / "index", tree) == "HIT HIT HIT\n"
 
 
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="needs root on Linux")
+def test_root_opens_the_index_as_the_owner_of_its_directory(tmp_path: pathlib.Path) -> None:
+    tmp_path.parent.parent.chmod(0o755)
+    tmp_path.parent.chmod(0o755)
+    folder = tmp_path / "state"
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+    tmp_path.chmod(0o755)
+    DigestIndex(folder / "index", writer=True).close()
+    assert {(folder / name).stat().st_uid for name in ("index", "index-lock")} == {65534}
+    (tmp_path / "precious").write_bytes(b"precious")
+    (folder / "index-lock").unlink()
+    (folder / "index-lock").symlink_to(tmp_path / "precious")
+    with pytest.raises(EngineError, match="Permission denied"):
+        DigestIndex(folder / "index")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert os.geteuid() == 0 and (tmp_path / "precious").stat().st_uid == 0
+
+
 def test_missing_index_is_refused_in_one_line(tmp_path: pathlib.Path) -> None:
     with pytest.raises(EngineError, match="does not exist yet") as caught:
         DigestIndex(tmp_path / "none")

@@ -37,12 +37,12 @@ def search_bytes(
 
 
 def rebuild(operations: list[MatchOp], new: bytes, old: bytes, head: SumHead) -> bytes:
-    out = b""
+    out = bytearray()
     for literal, block in operations:
         out += new[len(out) : len(out) + literal]
         if block >= 0:
             out += old[block * head.block_length : (block + 1) * head.block_length]
-    return out
+    return bytes(out)
 
 
 def expected(new: bytes, old: bytes, block: int) -> list[MatchOp]:
