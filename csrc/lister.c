@@ -18,6 +18,7 @@ ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root)
     }
     l->ctx = c;
     l->all = all;
+    all->lister = l;
     l->rules = rules;
     l->root = root;
     l->send_dir = l->depth = -1;

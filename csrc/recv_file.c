@@ -298,6 +298,7 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
     if (r->progress) progress_end(r->progress, r->file->size, r->all->eof);
     u8 found[PS_LIMIT_CHECKSUM];
     size_t n = sum_final(r->sum, found);
+    memcpy(r->c->transfer_sum, r->remote_sum, n); /* for %C */
     bool verified = memcmp(found, r->remote_sum, n) == 0;
     recv_log_item(r, m, c->o.log_before_transfer ? PS_LOG_LOG : PS_LOG_INFO);
     close_basis(r);

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prsync.engine.context import Context
-from prsync.engine.formats import LOG, STDOUT, OutputPlan, apply_plan, compile_format, format_has, plan_output, set_format
+from prsync.engine.formats import LOG, STDOUT, compile_format, format_has, set_format
 from prsync.engine.native import ffi, lib
 from prsync.engine.numbers import big_dnum, big_num
 from prsync.engine.output import Escape, escape, escape_for, messages
@@ -162,30 +162,6 @@ def test_delete_line_follows_the_format(text: bytes | None, level: int, expected
     set_format(c, STDOUT, text)
     c.check(lib.ps_render_delete(c.handle, b"d/x", DIR))
     assert b"".join(t for _, t in c.drain_log()) == expected
-
-
-PLANS = [
-    ({"out_format": None, "itemize": 0, "name_level": 0}, OutputPlan(None, None, 0, 0, False, False, 0)),
-    ({"out_format": None, "itemize": 0, "name_level": 1}, OutputPlan(b"%n%L", None, 0, 0, False, True, 1)),
-    ({"out_format": None, "itemize": 1, "name_level": 1}, OutputPlan(b"%i %n%L", None, 1, 0, True, True, 1)),
-    ({"out_format": None, "itemize": 2, "name_level": 0}, OutputPlan(b"%i %n%L", None, 2, 0, True, True, 0)),
-    ({"out_format": b"%n %b", "itemize": 0, "name_level": 0}, OutputPlan(b"%n %b", None, 0, 0, False, False, 0)),
-    ({"out_format": b"%i %n", "itemize": 2, "name_level": 0}, OutputPlan(b"%i %n", None, 3, 0, True, True, 0)),
-    ({"out_format": b"%o", "itemize": 1, "name_level": 0}, OutputPlan(b"%o", None, 0, 0, True, True, 0)),
-    ({"out_format": None, "itemize": 0, "name_level": 0, "progress": True}, OutputPlan(b"%n%L", None, 0, 0, False, True, 1)),
-    ({"out_format": None, "itemize": 0, "name_level": 0, "log_file": True}, OutputPlan(None, b"%i %n%L", 0, 1, False, False, 0)),
-    (
-        {"out_format": None, "itemize": 0, "name_level": 0, "log_file": True, "log_file_format": b"%n"},
-        OutputPlan(None, b"%n", 0, 0, False, False, 0),
-    ),
-]
-
-
-@pytest.mark.parametrize(("options", "expected"), PLANS)
-def test_plan_output_follows_the_options(options: dict[str, object], expected: OutputPlan) -> None:
-    plan = plan_output(**options)  # type: ignore[arg-type]
-    assert plan == expected
-    apply_plan(context(), plan)
 
 
 def test_format_has_looks_at_escapes_only() -> None:
