@@ -400,10 +400,20 @@ void ps_log_errno(ps_ctx *c, int code, int err, const char *fmt, ...) {
 
 int ps_fail(ps_ctx *c, int exit_code, int err, const char *fmt, ...) {
     if (c->error.exit_code) return PS_FAIL;
+    char raw[sizeof c->error.text];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(c->error.text, sizeof c->error.text, fmt, args);
+    vsnprintf(raw, sizeof raw, fmt, args);
     va_end(args);
+    /* One line whatever a remote's names hold: control characters as rsync shows them. */
+    size_t at = 0;
+    for (const char *p = raw; *p && at + 6 < sizeof c->error.text; p++) {
+        if ((u8)*p >= 0x20 && *p != 0x7f)
+            c->error.text[at++] = *p;
+        else
+            at += (size_t)snprintf(c->error.text + at, 6, "\\#%03o", (unsigned)(u8)*p);
+    }
+    c->error.text[at] = 0;
     c->error.exit_code = exit_code;
     c->error.sys_errno = err;
     return PS_FAIL;
