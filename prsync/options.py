@@ -249,29 +249,15 @@ class Options:
 FIELDS = frozenset(name for name in Options.__annotations__)
 
 
-class DaemonOptions(NamedTuple):
-    """The command line of a daemon (options.c:long_daemon_options)."""
-
-    config_file: str | None = None
-    address: str | None = None
-    port: int = 0
-    address_family: int = 0
-    no_detach: bool = False
-    bwlimit: int = 0
-    log_file: str | None = None
-    log_file_format: str | None = None
-    dparams: tuple[tuple[str, str], ...] = ()
-    protocol: int = PROTOCOL_MAX
-    verbose: int = 0
-    check_config: bool = False
-    arguments: tuple[str, ...] = ()
+class ForDaemon(Exception):
+    """The command line has one of the daemon's options: it is `options_daemon`'s to read."""
 
 
-def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> Options | DaemonOptions:
+def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """What a user typed after the program's name.
 
     Raises UsageError for what rsync refuses too, UnsupportedError for what prsync does not do yet, and Exit for --help and
-    --version. `environment`: RSYNC_* variables that stand for options are looked up in it.
+    --version, and ForDaemon. `environment`: RSYNC_* variables that stand for options are looked up in it.
     """
     from prsync.options_read import Reader
 

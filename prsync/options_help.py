@@ -21,10 +21,6 @@ Usage: prsync [OPTION]... [USER@]HOST::SRC... [DEST]
 Without DEST the files are listed. The short form of --help is -h alone.
 """
 
-DAEMON_USAGE = """\
-Usage: prsyncd [OPTION]...      (the same as prsync --daemon)
-"""
-
 
 def _options_text(rows: tuple[table.Row, ...], support: str) -> list[str]:
     lines = []
@@ -45,10 +41,6 @@ def help_text() -> str:
     return "\n".join(
         [USAGE, "Options:", *_options_text(rows, table.YES), "", "Options of rsync that prsync refuses for now:", wrapped]
     )
-
-
-def daemon_help_text() -> str:
-    return "\n".join([DAEMON_USAGE, "Options:", *_options_text(table.DAEMON_ROWS, table.YES)])
 
 
 def version_text(as_json: bool = False) -> str:

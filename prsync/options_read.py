@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prsync import options_table as table
 from prsync.errors import ExitCode, PrsyncError, UnsupportedError, UsageError
-from prsync.options import DaemonOptions, Exit, Options, RuleArgument
+from prsync.options import Exit, ForDaemon, Options, RuleArgument
 from prsync.options_table import Row
 from prsync.options_values import BY_USER, InfoLevels, info_help, parse_chmod, parse_number, parse_size
 
@@ -33,15 +33,15 @@ class Index:
 class Words:
     """popt's walk over the arguments: bundles of short options, --name=value, --name value, "--", arguments in between."""
 
-    def __init__(self, words: Sequence[str], index: Index, where: str = "", suffix: str = "") -> None:
-        self.words, self.index, self.where, self.suffix = list(words), index, where, suffix
+    def __init__(self, words: Sequence[str], index: Index, where: str = "") -> None:
+        self.words, self.index, self.where = list(words), index, where
         self.at = 0
         self.bundle = ""  # what is left of a bundle of short options
         self.rest: list[str] = []
         self.shown = ""  # the word that the current option stands in, for messages
 
-    def refuse(self, why: str, shown: str | None = None) -> UsageError:
-        return UsageError(f"rsync: {self.where}{shown or self.shown}: {why}{self.suffix}")
+    def refuse(self, why: str) -> UsageError:
+        return UsageError(f"rsync: {self.where}{self.shown}: {why}")
 
     def next(self) -> tuple[Row, str | None] | None:
         """The next option and its argument; None at the end."""
@@ -114,13 +114,13 @@ class Reader:
 
     # ---- the two sides
 
-    def parse_client(self, arguments: Sequence[str]) -> Options | DaemonOptions:
+    def parse_client(self, arguments: Sequence[str]) -> Options:
         words = Words(arguments, Index(table.ROWS, table.OWN_ROWS))
         self.only_word = len(arguments) == 1
         while found := words.next():
             row, value = found
             if row.dest == "daemon" and row.kind in (table.ACTION, table.TEXT_ACTION):
-                return parse_daemon(arguments)
+                raise ForDaemon
             self.take(row, value, words)
         if self.versions:
             from prsync.options_help import version_text
@@ -353,58 +353,6 @@ class Reader:
         if value not in ("auto", "off", "only"):
             raise UsageError(f"prsync: --mirrors={value}: choose auto, off or only")
         self.values["mirrors"] = value
-
-
-DAEMON_FIELDS = ("config_file", "address", "port", "address_family", "no_detach", "bwlimit", "log_file", "log_file_format",
-                 "protocol", "verbose", "check_config")  # fmt: skip
-
-
-def parse_daemon(arguments: Sequence[str]) -> DaemonOptions:
-    """A command line with one of the daemon's options (options.c: OPT_DAEMON)."""
-    hint = ' (type "prsync --daemon --help" for the daemon\'s options)'
-    words = Words(arguments, Index(table.DAEMON_ROWS), suffix=f" (in daemon mode){hint}")
-    values: dict[str, Any] = {"verbose": 0}
-    dparams: list[tuple[str, str]] = []
-    unsupported: Row | None = None
-    actions: dict[str, Callable[[str | None], None]] = {
-        "verbose": lambda _: values.__setitem__("verbose", values["verbose"] + 1),
-        "help": _daemon_help,
-        "dparam": lambda text: dparams.append(_dparam(text or "", hint)),
-    }
-    while found := words.next():
-        row, value = found
-        if row.support == table.NO:
-            unsupported = unsupported or row
-        if row.kind in (table.FLAG, table.SET):
-            values[row.dest] = 1 if row.kind == table.FLAG else row.value
-        elif row.kind == table.NUMBER:
-            values[row.dest] = parse_number(value or "", words.shown)
-        elif row.kind == table.TEXT:
-            values[row.dest] = value
-        else:
-            actions[row.dest](value)
-    if not values.get("daemon"):
-        raise UsageError(f"rsync: Daemon option(s) used without --daemon.{hint}")
-    if unsupported:
-        raise UnsupportedError(f"prsync: {unsupported.shown} is an option that prsync --daemon does not support yet")
-    values["no_detach"] = bool(values.get("no_detach"))
-    values["check_config"] = bool(values.get("check_config"))
-    check_protocol(int(values.get("protocol", DaemonOptions().protocol)), "Server")
-    kept = {name: values[name] for name in DAEMON_FIELDS if name in values}
-    return DaemonOptions(**kept, dparams=tuple(dparams), arguments=tuple(words.rest))
-
-
-def _daemon_help(_value: str | None) -> None:
-    from prsync.options_help import daemon_help_text
-
-    raise Exit(daemon_help_text())
-
-
-def _dparam(text: str, hint: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"rsync: --dparam value is missing an '=': {text}{hint}")
-    return name, value
 
 
 def check_protocol(protocol: int, who: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -16,6 +15,7 @@ from prsync.options import (
 )
 from prsync.options_read import Reader
 from prsync.options_values import InfoLevels
+from prsync.protocol.wildmatch import wildmatch
 
 SHELL_CHARACTERS = "!#$&;|<>(){}\"'` \t\n\r\\"
 WILD_CHARACTERS = "*?[]"
@@ -215,7 +215,7 @@ def _match_refusal(pattern: str, value: bool, refused: dict[table.Row, bool]) ->
         pattern, wild = "[ardlptgoD]", True
     for row in table.ROWS:
         names = [name for name in (row.long, row.short) if name]
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+        if not any(wildmatch(pattern, name) for name in names):
             continue
         if not wild:
             for other in table.ROWS:

@@ -349,31 +349,6 @@ OWN_ROWS: tuple[Row, ...] = (
     ),
 )
 
-# options.c:long_daemon_options
-DAEMON_ROWS: tuple[Row, ...] = (
-    _r("address", TEXT, "address", text="listen on this address", metavar="ADDRESS"),
-    _r("bwlimit", NUMBER, "bwlimit", text="limit of the rate, in KiB a second", metavar="RATE"),
-    _r("config", TEXT, "config_file", text="the configuration file", metavar="FILE"),
-    _r("daemon", FLAG, "daemon", text="run as a daemon"),
-    _r("dparam,M", TEXT_ACTION, "dparam", text="set a parameter of the configuration", metavar="NAME=VALUE"),
-    _r("ipv4,4", SET, "address_family", 4, "listen on IPv4 only"),
-    _r("ipv6,6", SET, "address_family", 6, "listen on IPv6 only"),
-    _r("detach", SET, "no_detach", 0),
-    _r("no-detach", SET, "no_detach", 1, "stay in the foreground"),
-    _r("log-file", TEXT, "log_file", text="log to this file", metavar="FILE"),
-    _r("log-file-format", TEXT, "log_file_format", text="format of the log's lines for files", metavar="FORMAT"),
-    _r("port", NUMBER, "port", text="listen on this port", metavar="PORT"),
-    _r("sockopts", TEXT, "sockopts", text="options of the sockets", metavar="OPTIONS", support=NO),
-    _r("protocol", NUMBER, "protocol", text="speak an older protocol: 30, 31 or 32", metavar="NUMBER"),
-    _r("server", FLAG, "server", support=NO),
-    _r("temp-dir,T", TEXT, "tmpdir", text="make temporary files in DIR", metavar="DIR", support=NO),
-    _r("verbose,v", ACTION, "verbose", text="say more"),
-    _r("no-verbose", SET, "verbose", 0),
-    _r("no-v", SET, "verbose", 0),
-    _r("help,h", ACTION, "help", text="show these options and end"),
-    _r("check-config", FLAG, "check_config", text="check the configuration and end"),
-)
-
 
 def documented_rows(rows: tuple[Row, ...] = ROWS + OWN_ROWS) -> list[tuple[str, str, str]]:
     """(spellings, description, support) of the options that the README lists."""

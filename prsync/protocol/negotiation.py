@@ -251,8 +251,8 @@ def _with_level(compression: str, level: int | None) -> tuple[str, int]:
 
 
 class NegotiationClient(_Side):
-    """The client's side. It reads the server's names before it sends its own, and with a list of the user's sends the one
-    name that it chose: servers differ in whose order decides (3.2.7: the client's; 3.5.0: their own)."""
+    """The client's side. It reads the server's names first and answers with the one name that it chose: servers differ in
+    whose order decides (3.2.7: the client's; 3.5.0: their own)."""
 
     def __init__(self, wishes: Wishes) -> None:
         super().__init__(wishes)
@@ -317,7 +317,7 @@ class NegotiationClient(_Side):
         chosen = next((name for name in ours if name in [ALIASES.get(n.lower(), n.lower()) for n in theirs]), None)
         if chosen is None:
             raise _failed(kind, ours, theirs, server=False)
-        self._answer += encode_names([chosen] if listed.strip() else ours)
+        self._answer += encode_names([chosen])
         if kind == "checksum":
             self.checksum = chosen
         else:

@@ -1,4 +1,4 @@
-"""The text phase of a daemon connection, for both sides: greeting, module list, authentication, arguments.
+"""The text phase of a daemon connection, the client's side: greeting, module list, authentication, arguments.
 
 Specified in protocol-spec/classic.md §1. Feed bytes, take events; None means "more bytes are needed". What stands behind the
 last line of the phase stays in `rest`.
@@ -12,8 +12,6 @@ from typing import NamedTuple
 from prsync.errors import ProtocolVersionError, StartError, StreamError
 
 LINE_BYTES = 4096  # longest line taken from a remote
-ARGUMENTS_BYTES = 1 << 20  # of one batch of arguments
-ARGUMENTS = 4096
 NAMES_BYTES = 255  # MAX_NSTR_STRLEN: a list of digest names
 PREFIX = b"@RSYNCD: "
 AUTH_DIGESTS = ("sha512", "sha256", "sha1", "md5", "md4")  # strongest first
@@ -52,27 +50,7 @@ class Ended(NamedTuple):
     """@RSYNCD: EXIT: the module list is complete."""
 
 
-class ModuleRequest(NamedTuple):
-    """A client's request line; "" and "#list" ask for the list of modules."""
-
-    name: bytes
-
-    @property
-    def is_list(self) -> bool:
-        return self.name in (b"", b"#list")
-
-
-class AuthAnswer(NamedTuple):
-    user: bytes
-    digest: bytes
-
-
-class Arguments(NamedTuple):
-    words: tuple[bytes, ...]
-
-
 ClientEvent = Greeting | Line | AuthRequired | Accepted | Ended
-ServerEvent = Greeting | ModuleRequest | AuthAnswer | Arguments
 
 
 def format_greeting(protocol: int, digests: Sequence[str]) -> bytes:
@@ -171,80 +149,6 @@ class TextClient:
     def at_end(self) -> StartError:
         """What to raise when the connection ended before the phase did."""
         return StartError("rsync: didn't get server startup line" if self._greeted else "rsync: did not see server greeting")
-
-
-class TextServer:
-    """The daemon's side. After the greeting it takes lines until `expect_arguments`, then one batch of arguments each time.
-
-    Errors that the client is to see are StartError with the text of an @ERROR line.
-    """
-
-    def __init__(self) -> None:
-        self._lines = _Lines()
-        self._state = "greeting"
-        self._scanned = 0
-        self._protocol = OUR_PROTOCOL
-
-    @property
-    def rest(self) -> bytes:
-        return bytes(self._lines.rest)
-
-    def feed(self, data: bytes) -> None:
-        self._lines.feed(data)
-
-    def expect_answer(self) -> None:
-        """The next line answers a challenge."""
-        self._state = "answer"
-
-    def expect_arguments(self) -> None:
-        """The next bytes are a batch of arguments (again for the second batch of --secluded-args)."""
-        self._state = "arguments"
-        self._scanned = 0
-
-    def next_event(self) -> ServerEvent | None:
-        if self._state == "arguments":
-            return self._arguments()
-        line = self._lines.next_line()
-        if line is None:
-            return None
-        if self._state == "greeting":
-            self._state = "module"
-            return self._greeting(line)
-        if self._state == "answer":
-            self._state = "module"
-            user, space, digest = line.partition(b" ")
-            if not space:
-                raise StartError("invalid challenge response")
-            return AuthAnswer(user, digest)
-        return ModuleRequest(line)
-
-    def _greeting(self, line: bytes) -> Greeting:
-        shown = line.decode("utf-8", "surrogateescape")
-        greeting = parse_greeting(line)
-        if greeting is None:
-            raise StartError("protocol startup error")
-        if greeting.protocol >= 30 and greeting.sub < 0:
-            raise StartError(f"your client omitted the subprotocol value: {shown}")
-        if greeting.protocol > 31 and not greeting.digests:
-            raise StartError(f"your client omitted the digest name list: {shown}")
-        if greeting.protocol < 30:
-            raise StartError(f"your client speaks protocol {greeting.protocol}; this server needs 30 or later")
-        return greeting
-
-    def _arguments(self) -> Arguments | None:
-        data = self._lines.rest
-        end = 0 if data[:1] == b"\0" else data.find(b"\0\0", max(0, self._scanned - 1)) + 1
-        if not end and data[:1] != b"\0":
-            if len(data) > ARGUMENTS_BYTES:
-                raise StartError("too many daemon arguments")
-            self._scanned = len(data)
-            return None
-        words = tuple(bytes(data[:end]).split(b"\0")[:-1]) if end else ()
-        if len(words) > ARGUMENTS or end > ARGUMENTS_BYTES:
-            raise StartError("too many daemon arguments")
-        del data[: end + 1]
-        self._scanned = 0
-        return Arguments(words)
 
 
 def encode_arguments(words: Sequence[bytes]) -> bytes:
