@@ -1,0 +1,127 @@
+"""The commands: reads the arguments and the environment, prints, and sets the exit code. Nothing else does any of these."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from prsync.errors import ExitCode, PrsyncError
+from prsync.options import Exit, ForDaemon, parse_arguments
+from prsync.version import __version__
+
+if TYPE_CHECKING:
+    from prsync.options import Options
+
+STDOUT, STDERR = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """prsync: the client; with --daemon the daemon."""
+    words = _words(arguments)
+
+    def run() -> int:
+        try:
+            options = parse_arguments(words, os.environ)
+        except ForDaemon:
+            return _run_daemon(words)
+        return _run_client(options)
+
+    return _guarded(run)
+
+
+def daemon_main(arguments: Sequence[str] | None = None) -> int:
+    """prsyncd: the same as prsync --daemon."""
+    words = _words(arguments)
+    return _guarded(lambda: _run_daemon(words))
+
+
+def _words(arguments: Sequence[str] | None) -> list[str]:
+    """Arguments as text that gives the typed bytes back when encoded as UTF-8, whatever the locale."""
+    given = sys.argv[1:] if arguments is None else arguments
+    return [os.fsencode(word).decode("utf-8", "surrogateescape") for word in given]
+
+
+def _guarded(run: Callable[[], int]) -> int:
+    """Turns what ends a run into a line and an exit code."""
+    try:
+        return run()
+    except Exit as end:
+        return _print(end.text)
+    except PrsyncError as error:
+        _write(STDERR, error.text.encode("utf-8", "surrogateescape") + b"\n")
+        return int(error.code)
+    except BrokenPipeError:
+        return int(ExitCode.MESSAGE_IO)
+    except KeyboardInterrupt:
+        return int(ExitCode.SIGNAL)
+
+
+def _print(text: str) -> int:
+    try:
+        _write(STDOUT, text.encode("utf-8", "surrogateescape") + b"\n")
+    except OSError:
+        return int(ExitCode.MESSAGE_IO)
+    return 0
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _run_daemon(words: Sequence[str]) -> int:
+    from prsync.options_daemon import HELP, parse_daemon_options
+    from prsync.session.daemon import run_daemon
+
+    options = parse_daemon_options(words, os.environ)
+    if options.help:
+        return _print(HELP.rstrip("\n"))
+    if options.version:
+        from prsync.options_help import version_text
+
+        return _print(version_text())
+    return run_daemon(options, lambda line: _write(STDOUT, line.encode("utf-8", "surrogateescape") + b"\n"))
+
+
+def _run_client(options: Options) -> int:
+    from prsync.cli_client import make_request
+    from prsync.session.client import run_client
+    from prsync.session.output import Output
+
+    output = Output(options, _charset(), lambda data: _write(STDOUT, data), lambda data: _write(STDERR, data))
+    request = make_request(options, output)
+    try:
+        code = run_client(request)
+    except PrsyncError as error:
+        output.error(error)
+        code = error.code
+    if code:
+        output.ended(code, "Receiver", __version__)
+    return int(code)
+
+
+def _charset() -> str | None:
+    """The codec of the locale that the user set; None for plain ASCII, where bytes above 127 are escaped.
+
+    The environment of the process as it was started: Python changes LC_CTYPE in its copy under the C locale (PEP 538).
+    """
+    environment: dict[str, str] = dict(os.environ)
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            pairs = (item.partition(b"=") for item in file.read().split(b"\0"))
+            environment = {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
+    except OSError:
+        pass
+    locale = environment.get("LC_ALL") or environment.get("LC_CTYPE") or environment.get("LANG") or "C"
+    charset = locale.partition(".")[2].partition("@")[0]
+    if not charset:
+        return None
+    import codecs
+
+    try:
+        return codecs.lookup(charset).name
+    except LookupError:
+        return None
