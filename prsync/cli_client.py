@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 
 from prsync.errors import ExitCode, PrsyncError
 from prsync.net.connect import Route
@@ -36,6 +37,7 @@ def make_request(options: Options, output: Output) -> Request:
         compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
         umask=umask,
         directory=os.getcwdb(),
+        started=time.monotonic(),
     )
 
 
@@ -70,7 +72,8 @@ def _login(options: Options, target: Target) -> Login:
                 return os.fsencode(getpass.getpass("Password: "))
         except (EOFError, getpass.GetPassWarning):
             raise PrsyncError(
-                f"prsync: {target.host} wants a password for {user}: set RSYNC_PASSWORD or use --password-file", ExitCode.START_CLIENT
+                f"prsync: {target.host} wants a password for {user}: set RSYNC_PASSWORD or use --password-file",
+                ExitCode.START_CLIENT,
             ) from None
 
     return Login(as_bytes(user), password)

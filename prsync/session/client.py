@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+from collections.abc import Callable
 from typing import NamedTuple
 
 from prsync.errors import ExitCode
@@ -25,29 +25,39 @@ class Request(NamedTuple):
     compress_list: str = ""  # RSYNC_COMPRESS_LIST
     umask: int = 0o022
     directory: bytes = b"/"  # where the client was started
+    started: float = 0.0  # time.monotonic() then
 
 
 def run_client(request: Request) -> ExitCode:
     """Pulls, or lists. Raises PrsyncError for what ends the run early."""
     target = request.target
-    module = as_bytes(target.paths[0].partition("/")[0])
-    connection = connect(target.host, target.port, request.route)
-    try:
-        return _enter(request, connection, module)
-    finally:
-        connection.close()
+    module = target.paths[0].partition("/")[0]
+    if not module:
+        return _list_modules(request)
+    from prsync.session import client_pull
+    from prsync.session.client_rules import parse_rules, read_names
+
+    prepared = client_pull.Prepared(parse_rules(request.options), read_names(request.options))
+    with connect(target.host, target.port, request.route) as connection:
+        handshake = Handshake(connection, request.options.io_timeout, request.options.protocol)
+        if not handshake.enter(as_bytes(module), request.login, swarm=False, show=_shower(request)):
+            return ExitCode.OK
+        return client_pull.pull(request, handshake, module, prepared)
 
 
-def _enter(request: Request, connection: socket.socket, module: bytes) -> ExitCode:
-    options = request.options
+def _list_modules(request: Request) -> ExitCode:
+    target = request.target
+    with connect(target.host, target.port, request.route) as connection:
+        handshake = Handshake(connection, request.options.io_timeout, request.options.protocol)
+        handshake.enter(b"", request.login, swarm=False, show=_shower(request))
+    return ExitCode.OK
+
+
+def _shower(request: Request) -> Callable[[bytes], None]:
+    """Shows the message of the day and the list of modules."""
 
     def show(line: bytes) -> None:
-        if options.output_motd:
+        if request.options.output_motd:
             request.output.message(INFO, line + b"\n")
 
-    handshake = Handshake(connection, options.io_timeout, options.protocol)
-    if not handshake.enter(module, request.login, swarm=False, show=show):
-        return ExitCode.OK
-    from prsync.session.client_pull import pull
-
-    return pull(request, handshake, module)
+    return show

@@ -1,0 +1,150 @@
+"""A pull after the daemon's OK: arguments, negotiation, rules and names, the transfer, the summary (main.c:client_run)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from prsync.engine import pull as engine_pull
+from prsync.engine.context import Context, Event
+from prsync.engine.rules import RuleSet
+from prsync.errors import ExitCode, PrsyncError
+from prsync.net.handshake import Handshake
+from prsync.options import NOT_SPECIFIED_LEVEL, Options, as_bytes
+from prsync.options_server import allows_incremental, path_arguments, server_arguments
+from prsync.protocol.filter_wire import client_filter_list
+from prsync.protocol.filters import FilterParser
+from prsync.protocol.negotiation import Negotiated, Wishes
+from prsync.session.client import Request
+from prsync.session.client_pump import Wire, run_pull
+from prsync.session.client_rules import encode_names, traits
+from prsync.session.output import CLIENT, LOG
+from prsync.session.setup import fill_context
+from prsync.session.summary import summary
+from prsync.transfer.receiver import Receiver
+
+
+class Prepared:
+    """What is read before anything is connected: rules and names."""
+
+    def __init__(self, rules: FilterParser, names: list[bytes] | None) -> None:
+        self.rules = rules
+        self.names = names
+
+
+def pull(request: Request, handshake: Handshake, module: str, prepared: Prepared) -> ExitCode:
+    negotiated = negotiate(request, handshake, module)
+    session = PullSession(request, handshake, negotiated, prepared)
+    return session.run()
+
+
+def negotiate(request: Request, handshake: Handshake, module: str, swarm: bool = False) -> Negotiated:
+    options = request.options
+    plain, secluded = server_arguments(options, swarm)
+    paths = path_arguments(options, module, request.target.paths)
+    wishes = Wishes(
+        protocol=handshake.protocol,
+        checksum_choice=options.checksum_choice,
+        compress_choice=options.compress_choice,
+        compress=bool(options.do_compression),
+        compress_level=None if options.compress_level == NOT_SPECIFIED_LEVEL else options.compress_level,
+        checksum_list=request.checksum_list,
+        compress_list=request.compress_list,
+        inc_recurse=allows_incremental(options),
+    )
+    if options.protect_args:
+        return handshake.negotiate(_encoded(plain), _encoded(secluded + paths), wishes)
+    return handshake.negotiate(_encoded(plain + paths), None, wishes)
+
+
+def _encoded(words: Iterable[str]) -> list[bytes]:
+    return [as_bytes(word) for word in words]
+
+
+class PullSession:
+    """One pull. The receiver's pump is driven by `run_pull`; messages go to the output as they come."""
+
+    def __init__(self, request: Request, handshake: Handshake, negotiated: Negotiated, prepared: Prepared) -> None:
+        self.request, self.negotiated = request, negotiated
+        self.options: Options = request.options
+        self.output = request.output
+        self.context = Context()
+        fill_context(self.context, self.options, negotiated, sender=False, umask=request.umask)
+        sent_rules = client_filter_list(prepared.rules, traits(self.options, negotiated.protocol))
+        self.rules = RuleSet(
+            self.context,
+            prepared.rules.rules,
+            cvs=prepared.rules.cvs_rules,
+            parse=prepared.rules.merge_file,
+            trust_sender=prepared.rules.trust_sender,
+        )
+        self.rules.set_base(request.directory)
+        target = request.target
+        destination = None if target.destination is None else as_bytes(target.destination)
+        self.receiver = Receiver(self.context, destination, self.output.message, self._event, self.rules.handle)
+        self.receiver.pull.put(sent_rules)
+        names = b"" if prepared.names is None else encode_names(prepared.names)
+        if names and negotiated.protocol >= 31:
+            self.receiver.pull.put(names)
+            names = b""
+        self._imply(prepared.names)
+        stats = self.context.stats
+        stats.total_written += handshake.sent_bytes
+        stats.total_read += handshake.received_bytes - len(handshake.rest)
+        self.wire = Wire(handshake.connection, self.receiver, float(handshake.timeout), handshake.rest, names)
+
+    def _imply(self, names: list[bytes] | None) -> None:
+        """The names that the sender may list; all, where it is trusted (options.c: trust_sender_args)."""
+        options = self.options
+        if options.trust_sender or options.old_style_args or options.files_from_host is not None:
+            return
+        if names is not None:
+            for name in names:
+                self.receiver.pull.imply(name, skip_module=False)
+        else:
+            for path in self.request.target.paths:
+                self.receiver.pull.imply(as_bytes(path), skip_module=True)
+
+    def _event(self, event: Event) -> None:
+        if event.kind == engine_pull.IO_TIMEOUT and (not self.wire.timeout or event.a < self.wire.timeout):
+            self.wire.timeout = float(event.a)
+
+    def run(self) -> ExitCode:
+        self._announce()
+        try:
+            run_pull(self.wire)
+        except BaseException as failure:
+            self._abort(failure)
+            raise
+        self.receiver.drain()
+        self._summarize()
+        code = self.receiver.exit_code()
+        if code is ExitCode.OK and self.output.got_transfer_error:
+            code = ExitCode.PARTIAL
+        if self.options.logfile_name and (code is ExitCode.OK):
+            stats = self.context.stats
+            line = f"sent {stats.total_written} bytes  received {stats.total_read} bytes  total size {stats.total_size}\n"
+            self.output.say(LOG, line)
+        return code
+
+    def _abort(self, failure: BaseException) -> None:
+        """Removes temporary files, or keeps them for --partial; tells the remote, and shows what was still to be said."""
+        code = failure.code if isinstance(failure, PrsyncError) else ExitCode.SIGNAL
+        try:
+            self.receiver.abort(code)
+        finally:
+            self.wire.say_farewell()
+
+    def _announce(self) -> None:
+        """flist.c:recv_file_list's first lines."""
+        if self.options.info_at_least("FLIST", 1):
+            if self.negotiated.inc_recurse:
+                self.output.say(CLIENT, "receiving incremental file list\n")
+            elif self.options.xfer_dirs:
+                self.output.say(CLIENT, "receiving file list ... ")
+        self.output.say(LOG, "receiving file list\n")
+
+    def _summarize(self) -> None:
+        seconds = time.monotonic() - self.request.started
+        for code, line in summary(self.options, self.context.stats, self.negotiated.protocol, seconds):
+            self.output.say(code, line)

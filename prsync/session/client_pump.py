@@ -1,0 +1,139 @@
+"""Moves a pull's bytes over its connection: whatever is ready, in one thread; receiving never waits for sending.
+
+Needs no event loop, so that a plain pull does not pay for one. A swarm session drives the same `Wire` from its own loop.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+
+from prsync.errors import PrsyncError, SocketError, TransferTimeout
+from prsync.transfer.receiver import Need, Receiver
+
+FAREWELL_SECONDS = 1.0  # for telling the remote of a failure
+MSG_DATA = 0
+
+
+class Wire:
+    """One connection of a session and its receiver. Non-blocking; nothing of the core's memory is held across a wait."""
+
+    def __init__(self, connection: socket.socket, receiver: Receiver, timeout: float, before: bytes, raw_names: bytes) -> None:
+        """`before`: bytes already received. `raw_names`: sent between our first output and the rest (protocol 30)."""
+        self.connection = connection
+        self.receiver = receiver
+        self.timeout = timeout
+        self._before = before
+        self._raw = memoryview(raw_names)
+        self._first = len(receiver.output()) if raw_names else 0
+        self.last_in = self.last_out = time.monotonic()
+        connection.setblocking(False)
+
+    def start(self) -> None:
+        """Gives the receiver what was received with the handshake's last bytes."""
+        data, self._before = self._before, b""
+        for at in range(0, len(data), len(self.receiver.buffer)):
+            piece = data[at : at + len(self.receiver.buffer)]
+            self.receiver.buffer[: len(piece)] = piece
+            self.receiver.received(len(piece))
+
+    def wants_to_send(self) -> bool:
+        return bool(self._raw) or len(self.receiver.output()) > 0
+
+    def send_some(self) -> bool:
+        """False: nothing could be sent now."""
+        if self._raw and not self._first:
+            count = self._try_send(self._raw)
+            self._raw = self._raw[count:]
+            self.receiver.context.stats.total_written += count
+            return count > 0
+        view = self.receiver.output()
+        if self._first:
+            view = view[: self._first]
+        if not view:
+            return False
+        count = self._try_send(view)
+        self._first -= count if self._first else 0
+        view.release()
+        if count:
+            self.receiver.sent(count)
+        return count > 0
+
+    def _try_send(self, view: memoryview) -> int:
+        try:
+            count = self.connection.send(view)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            # The remote may have said why before it closed: that is still to be read.
+            if self.receive_some():
+                return 0
+            raise SocketError(f"rsync: [receiver] write error: {error.strerror} ({error.errno})") from None
+        self.last_out = time.monotonic()
+        return count
+
+    def receive_some(self) -> bool:
+        """False: nothing is there now."""
+        try:
+            count = self.connection.recv_into(self.receiver.buffer)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:
+            raise SocketError(f"rsync: [receiver] read error: {error.strerror} ({error.errno})") from None
+        self.last_in = time.monotonic()
+        self.receiver.received(count)
+        return True
+
+    def keep_alive(self, now: float) -> None:
+        """io.c:maybe_send_keepalive: an empty data message when we have been silent for half of the timeout."""
+        if self.timeout and now - self.last_out >= (self.timeout + 1) // 2 and not self.wants_to_send():
+            self.receiver.pull.put_message(MSG_DATA, b"")
+
+    def check_time(self, now: float) -> None:
+        if self.timeout and now - max(self.last_in, self.last_out) >= self.timeout:
+            raise TransferTimeout(f"rsync: [receiver] io timeout after {self.timeout:.0f} seconds -- exiting")
+
+    def wait_limit(self) -> float | None:
+        """Seconds until a keep-alive or the timeout is due."""
+        return max(min(self.timeout / 2, 10.0), 0.1) if self.timeout else None
+
+    def say_farewell(self) -> None:
+        """Sends what is left, as far as the remote takes it: it may hold the news of our failure."""
+        end = time.monotonic() + FAREWELL_SECONDS
+        try:
+            while self.wants_to_send() and time.monotonic() < end:
+                if not self.send_some():
+                    select.select([], [self.connection], [], 0.1)
+        except (PrsyncError, OSError):
+            return
+
+
+def run_pull(wire: Wire) -> None:
+    """Until the session's goodbye. Raises what ends it earlier."""
+    poller = select.poll()
+    poller.register(wire.connection, select.POLLIN)
+    asked = select.POLLIN
+    wire.start()
+    while True:
+        need = wire.receiver.run()
+        if wire.wants_to_send():
+            wire.send_some()
+        elif need is Need.NOTHING:
+            return
+        reads = need is not Need.NOTHING
+        if reads and wire.receive_some():
+            continue
+        wanted = (select.POLLIN if reads else 0) | (select.POLLOUT if wire.wants_to_send() else 0)
+        if need is Need.OUTPUT and not wire.wants_to_send():
+            continue
+        if wanted != asked:
+            poller.modify(wire.connection, wanted)
+            asked = wanted
+        limit = wire.wait_limit()
+        poller.poll(None if limit is None else limit * 1000)
+        if limit is not None:
+            now = time.monotonic()
+            if not wire.receive_some():
+                wire.check_time(now)
+            wire.keep_alive(now)
