@@ -345,11 +345,12 @@ bool ps_event_add(ps_ctx *c, i32 kind, i32 code, i64 a, i64 b, const void *text,
     return true;
 }
 
-/* Opens a record of this code, or goes on with the last one where the code is the same. Where the text begins; 0: no memory. */
+/* Opens a record of this code, or goes on with the last one where the code is the same and its line is complete (a progress
+ * line is not). Where the text begins; 0: no memory. */
 static size_t log_open(ps_ctx *c, int code) {
     ps_buf *b = &c->log;
     if (code == PS_LOG_ERROR_XFER) c->got_xfer_error = true;
-    if (b->len && b->data[c->log_last] == (u8)code) return b->len;
+    if (b->len && b->data[c->log_last] == (u8)code && b->data[b->len - 1] == '\n') return b->len;
     c->log_last = b->len;
     return buf_u8(b, (u8)code) && buf_u32(b, 0) ? b->len : 0;
 }

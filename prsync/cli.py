@@ -103,10 +103,10 @@ def _run_client(options: Options) -> int:
     return int(code)
 
 
-def _charset() -> str | None:
-    """The codec of the locale that the user set; None for plain ASCII, where bytes above 127 are escaped.
+def _charset() -> str:
+    """The character set of the locale that the user set; "" for none: bytes above 127 are escaped then.
 
-    The environment of the process as it was started: Python changes LC_CTYPE in its copy under the C locale (PEP 538).
+    From the environment as the process got it: Python changes LC_CTYPE in its copy under the C locale (PEP 538).
     """
     environment: dict[str, str] = dict(os.environ)
     try:
@@ -116,12 +116,4 @@ def _charset() -> str | None:
     except OSError:
         pass
     locale = environment.get("LC_ALL") or environment.get("LC_CTYPE") or environment.get("LANG") or "C"
-    charset = locale.partition(".")[2].partition("@")[0]
-    if not charset:
-        return None
-    import codecs
-
-    try:
-        return codecs.lookup(charset).name
-    except LookupError:
-        return None
+    return locale.partition(".")[2].partition("@")[0]

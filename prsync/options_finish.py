@@ -201,7 +201,7 @@ def _output(state: _State) -> None:
     if values["do_stats"]:
         info.apply("stats3" if values["verbose"] > 1 else "stats2", IMPLIED)
     wanted, itemize, client = values["stdout_format"], values["itemize_changes"], not state.server
-    if wanted:
+    if wanted is not None:
         if state.server and format_has(wanted, "I"):
             values["stdout_format_has_i"] = 2
         elif format_has(wanted, "i"):
@@ -215,14 +215,14 @@ def _output(state: _State) -> None:
         if not values["log_before_transfer"] and not info.levels["NAME"]:
             info.apply("name", IMPLIED)
         info.apply("FLIST2,PROGRESS", IMPLIED)
-    if info.levels["NAME"] >= 1 and not wanted:
+    if info.levels["NAME"] >= 1 and wanted is None:
         wanted = "%n%L"
         values["log_before_transfer"] = client
-    values["stdout_format"] = wanted or None
+    values["stdout_format"] = wanted
     values["stdout_format_has_o_or_i"] = bool(values["stdout_format_has_i"]) or format_has(wanted, "o")
     if values["logfile_name"]:
         log_format = values["logfile_format"]
-        if not log_format:
+        if log_format is None:
             log_format = values["logfile_format"] = "%i %n%L"
         values["logfile_format_has_i"] = format_has(log_format, "i")
         values["logfile_format_has_o_or_i"] = values["logfile_format_has_i"] or format_has(log_format, "o")

@@ -1,34 +1,11 @@
-"""Values of single options: sizes, numbers, --chmod, --info; and the numbers of rsync's output."""
+"""Values of single options: sizes, numbers, --chmod, --info."""
 
 from __future__ import annotations
 
+from prsync.engine.numbers import big_num
 from prsync.errors import UsageError
 
 SIZE_LIMIT = (1 << 63) - 1
-
-
-def human_number(number: int, level: int) -> str:
-    """lib/compat.c:do_big_num: level 0 plain digits, 1 with commas, 2 in units of 1000, 3 in units of 1024."""
-    if level > 1:
-        unit = 1000 if level == 2 else 1024
-        if abs(number) >= unit:
-            value = abs(number) / unit
-            for letter in "KMGTP":
-                if value < unit or letter == "P":
-                    break
-                value /= unit
-            return f"{'-' if number < 0 else ''}{value:.2f}{letter}"
-    return f"{number:,}" if level else str(number)
-
-
-def human_decimal(number: float, level: int, digits: int) -> str:
-    """lib/compat.c:do_big_dnum."""
-    text = f"{number:.{digits}f}"
-    if not level or -1000.0 < number < 1000.0:
-        return text
-    if level > 1 and abs(int(number)) >= (1000 if level == 2 else 1024):
-        return human_number(int(number), level)
-    return f"{human_number(int(number), 1)}.{text.partition('.')[2]}" if digits else human_number(int(number), 1)
 
 
 def parse_number(text: str, shown: str) -> int:
@@ -56,7 +33,7 @@ def parse_size(text: str, default_unit: str, option: str, least: int, most: int 
         told = f"rsync: --{option}={text} is {why}"
         if limit and limit[1] >= 0:
             unlimited = " or 0 for unlimited" if zero_is_unlimited and limit[0] == "min" else ""
-            told += f" ({limit[0]}: {human_number(limit[1], 3)}{unlimited})"
+            told += f" ({limit[0]}: {big_num(limit[1], 3)}{unlimited})"
         return UsageError(told)
 
     at = 0

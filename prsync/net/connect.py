@@ -115,9 +115,8 @@ def _wait(racing: dict[socket.socket, Any], host: str, deadline: float | None, f
             wait = min(wait, deadline - time.monotonic())
             if wait <= 0:
                 raise ConnectTimeout(f"rsync: no connection to {host} within --contimeout")
-        ready = [key.fileobj for key, _ in selector.select(wait)]
-    for candidate in ready:
-        assert isinstance(candidate, socket.socket)
+        ready = {key.fd for key, _ in selector.select(wait)}
+    for candidate in [candidate for candidate in racing if candidate.fileno() in ready]:
         code = candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if not code:
             return candidate
@@ -138,7 +137,8 @@ def _run_program(program: str, host: str, port: int, environment: Mapping[str, s
         program = "%".join(part.replace("%H", f"'{host}'") for part in program.split("%%"))
     ours, theirs = socket.socketpair()
     with theirs:
-        subprocess.Popen(["/bin/sh", "-c", program], stdin=theirs, stdout=theirs, env={**environment, "RSYNC_PORT": str(port)})
+        ends = theirs.fileno()
+        subprocess.Popen(["/bin/sh", "-c", program], stdin=ends, stdout=ends, env={**environment, "RSYNC_PORT": str(port)})
     return ours
 
 

@@ -18,7 +18,7 @@ from prsync.protocol.negotiation import Negotiated, Wishes
 from prsync.session.client import Request
 from prsync.session.client_pump import Wire, run_pull
 from prsync.session.client_rules import encode_names, traits
-from prsync.session.output import CLIENT, LOG
+from prsync.session.output import LOG
 from prsync.session.setup import fill_context
 from prsync.session.summary import summary
 from prsync.transfer.receiver import Receiver
@@ -81,7 +81,7 @@ class PullSession:
         self.rules.set_base(request.directory)
         target = request.target
         destination = None if target.destination is None else as_bytes(target.destination)
-        self.receiver = Receiver(self.context, destination, self.output.message, self._event, self.rules.handle)
+        self.receiver = Receiver(self.context, destination, self.output.record, self._event, self.rules.handle)
         self.receiver.pull.put(sent_rules)
         names = b"" if prepared.names is None else encode_names(prepared.names)
         if names and negotiated.protocol >= 31:
@@ -110,7 +110,6 @@ class PullSession:
             self.wire.timeout = float(event.a)
 
     def run(self) -> ExitCode:
-        self._announce()
         try:
             run_pull(self.wire)
         except BaseException as failure:
@@ -134,15 +133,6 @@ class PullSession:
             self.receiver.abort(code)
         finally:
             self.wire.say_farewell()
-
-    def _announce(self) -> None:
-        """flist.c:recv_file_list's first lines."""
-        if self.options.info_at_least("FLIST", 1):
-            if self.negotiated.inc_recurse:
-                self.output.say(CLIENT, "receiving incremental file list\n")
-            elif self.options.xfer_dirs:
-                self.output.say(CLIENT, "receiving file list ... ")
-        self.output.say(LOG, "receiving file list\n")
 
     def _summarize(self) -> None:
         seconds = time.monotonic() - self.request.started

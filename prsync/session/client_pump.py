@@ -119,21 +119,19 @@ def run_pull(wire: Wire) -> None:
         need = wire.receiver.run()
         if wire.wants_to_send():
             wire.send_some()
-        elif need is Need.NOTHING:
-            return
+        sends = wire.wants_to_send()
         reads = need is not Need.NOTHING
-        if reads and wire.receive_some():
+        if not sends and not reads:
+            return
+        if (reads and wire.receive_some()) or (need is Need.OUTPUT and not sends):
             continue
-        wanted = (select.POLLIN if reads else 0) | (select.POLLOUT if wire.wants_to_send() else 0)
-        if need is Need.OUTPUT and not wire.wants_to_send():
-            continue
+        wanted = (select.POLLIN if reads else 0) | (select.POLLOUT if sends else 0)
         if wanted != asked:
             poller.modify(wire.connection, wanted)
             asked = wanted
         limit = wire.wait_limit()
         poller.poll(None if limit is None else limit * 1000)
-        if limit is not None:
+        if limit is not None and not wire.receive_some():
             now = time.monotonic()
-            if not wire.receive_some():
-                wire.check_time(now)
+            wire.check_time(now)
             wire.keep_alive(now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from prsync.engine import formats
 from prsync.engine.context import Context
 from prsync.engine.native import lib
 from prsync.options import NOT_SPECIFIED_LEVEL, Options, as_bytes
@@ -106,5 +107,8 @@ def _fill_strings(context: Context, options: Options) -> None:
     ):
         if text is not None:
             context.set_string(which, as_bytes(text).rstrip(b"/") or as_bytes(text)[:1])
+    for which, text in ((formats.STDOUT, options.stdout_format), (formats.LOG, options.logfile_format)):
+        if text is not None and not options.am_server:
+            formats.set_format(context, which, as_bytes(text))
     for directory in options.basis_dirs:
         context.add_alternate_dir(as_bytes(directory).rstrip(b"/") or as_bytes(directory)[:1])

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from prsync.engine.numbers import big_dnum, big_num
 from prsync.options import Options
-from prsync.options_values import human_decimal, human_number
 from prsync.session.output import CLIENT, INFO
 
 
@@ -14,8 +14,8 @@ def _count(title: str, total: int, parts: tuple[tuple[str, int], ...], shown: in
     """main.c:output_itemized_counts."""
     regular = total - sum(count for _, count in parts)
     named = [(name, count) for name, count in (("reg", regular), *parts) if count]
-    detail = ", ".join(f"{name}: {human_number(count, shown)}" for name, count in named)
-    return f"{title}: {human_number(total, shown)}" + (f" ({detail})" if total and detail else "") + "\n"
+    detail = ", ".join(f"{name}: {big_num(count, shown)}" for name, count in named)
+    return f"{title}: {big_num(total, shown)}" + (f" ({detail})" if total and detail else "") + "\n"
 
 
 def _kinds(stats: Any, prefix: str) -> tuple[tuple[str, int], ...]:
@@ -33,7 +33,7 @@ def summary(options: Options, stats: Any, protocol: int, seconds: float) -> Iter
     commas = 1 if level else 0
 
     def number(value: int) -> str:
-        return human_number(value, level)
+        return big_num(value, level)
 
     written, read = stats.total_written, stats.total_read
     if options.info_at_least("STATS", 2):
@@ -42,7 +42,7 @@ def summary(options: Options, stats: Any, protocol: int, seconds: float) -> Iter
         yield INFO, _count("Number of created files", stats.created_files, _kinds(stats, "created"), commas)
         if protocol >= 31:
             yield INFO, _count("Number of deleted files", stats.deleted_files, _kinds(stats, "deleted"), commas)
-        yield INFO, f"Number of regular files transferred: {human_number(stats.xferred_files, commas)}\n"
+        yield INFO, f"Number of regular files transferred: {big_num(stats.xferred_files, commas)}\n"
         yield INFO, f"Total file size: {number(stats.total_size)} bytes\n"
         yield INFO, f"Total transferred file size: {number(stats.total_transferred_size)} bytes\n"
         yield INFO, f"Literal data: {number(stats.literal_data)} bytes\n"
@@ -50,13 +50,13 @@ def summary(options: Options, stats: Any, protocol: int, seconds: float) -> Iter
         yield INFO, f"File list size: {number(stats.flist_size)}\n"
         if stats.flist_buildtime_ms:
             built, moved = stats.flist_buildtime_ms / 1000, stats.flist_xfertime_ms / 1000
-            yield INFO, f"File list generation time: {human_decimal(built, commas, 3)} seconds\n"
-            yield INFO, f"File list transfer time: {human_decimal(moved, commas, 3)} seconds\n"
+            yield INFO, f"File list generation time: {big_dnum(built, commas, 3)} seconds\n"
+            yield INFO, f"File list transfer time: {big_dnum(moved, commas, 3)} seconds\n"
         yield INFO, f"Total bytes sent: {number(written)}\n"
         yield INFO, f"Total bytes received: {number(read)}\n"
     if options.info_at_least("STATS", 1):
-        rate = human_decimal((written + read) / (0.5 + int(seconds)), level, 2)
-        speedup = human_decimal(stats.total_size / max(written + read, 1), commas, 2)
+        rate = big_dnum((written + read) / (0.5 + int(seconds)), level, 2)
+        speedup = big_dnum(stats.total_size / max(written + read, 1), commas, 2)
         yield CLIENT, "\n"
         yield INFO, f"sent {number(written)} bytes  received {number(read)} bytes  {rate} bytes/sec\n"
         dry_run = " (DRY RUN)" if options.dry_run else ""
