@@ -209,14 +209,14 @@ def refused_rows(refuse: str) -> frozenset[table.Row]:
 
 
 def _match_refusal(pattern: str, value: bool, refused: dict[table.Row, bool]) -> None:
-    from prsync.engine.rules import wildmatch
+    from prsync.protocol.wildmatch import wildmatch
 
     wild = any(c in pattern for c in "*?[")
     if pattern in ("a", "archive"):
         pattern, wild = "[ardlptgoD]", True
     for row in table.ROWS:
         names = [name for name in (row.long, row.short) if name]
-        if not any(wildmatch(pattern.encode(), name.encode()) for name in names):
+        if not any(wildmatch(pattern, name) for name in names):
             continue
         if not wild:
             for other in table.ROWS:
