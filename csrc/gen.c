@@ -117,7 +117,11 @@ ps_flist *gen_list_for(const ps_gen *g, i32 ndx) {
 
 static void adopt_first_list(ps_gen *g) {
     if (g->state != GEN_START || g->first || !g->all->first) return;
-    g->first = g->cur = g->all->first;
+    ps_flist *l = g->first = g->cur = g->all->first;
+    /* The destination itself was made after its entry had been copied. */
+    if (!l->count || !(l->files[l->low].flags & PS_F_DIR_CREATED)) return;
+    for (u32 i = 0; i < g->all->dir_entry_count; i++)
+        if (g->all->dir_entries[i].list_ndx == l->ndx_start + (i32)l->low) g->all->dir_entries[i].file.flags |= PS_F_DIR_CREATED;
 }
 
 int gen_first_list_done(ps_gen *g) {

@@ -132,7 +132,7 @@ ps_flist *gen_dir_list(ps_gen *g);
 int gen_lstat(ps_gen *g, const char *path, struct stat *st);
 int gen_link(ps_gen *g, const char *from, const char *to, bool outside); /* outside: `from` is in an alternate destination */
 int gen_stat_follow(ps_gen *g, const char *path, struct stat *st);
-void gen_list_only(ps_gen *g, gen_item *it, bool own_list);
+void gen_list_only(ps_gen *g, gen_item *it);
 
 /* gen_file.c */
 void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct stat *st, gen_type have, u32 del_flags, u32 wire_mode);

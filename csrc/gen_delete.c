@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#pragma weak render_delete
-
 /* ---- what a directory holds ----------------------------------------------------------------------------- */
 
 /* Entries found in a directory, as a list so that they sort as the transfer's do. uid: 1 when the entry is ours. */
@@ -205,7 +203,7 @@ static void log_deletion(ps_gen *g, const char *path, u32 mode) {
         size_t n = strlen(path) + (S_ISDIR(mode) ? 1 : 0); /* a directory's name is sent with its NUL */
         if (!mux_out_message(g->out, PS_MSG_DELETED, path, n)) gen_fail_memory(g);
     }
-    if (render_delete) render_delete(g->c, path, mode);
+    render_delete(g->c, path, mode);
     s->deleted_files++;
     switch (gen_file_type(mode)) {
     case FT_REG: break;

@@ -1,12 +1,12 @@
 /* Symlinks, devices and specials; how something that exists is replaced in one step (atomic_create). --list-only. */
 #include "gen.h"
+#include "render.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 /* receiver.c:get_tmpname with a number: a name beside `leaf` that does not exist. */
@@ -190,54 +190,14 @@ void gen_device(ps_gen *g, gen_item *it, int statret, struct stat *st) {
 
 /* ---- --list-only ------------------------------------------------------------------------------------- */
 
-/* lib/permstring.c */
-static void mode_letters(u32 mode, char out[11]) {
-    static const char bits[] = "rwxrwxrwx";
-    for (int i = 0; i < 9; i++) out[1 + i] = mode & (0400u >> i) ? bits[i] : '-';
-    if (mode & S_ISUID) out[3] = mode & S_IXUSR ? 's' : 'S';
-    if (mode & S_ISGID) out[6] = mode & S_IXGRP ? 's' : 'S';
-    if (mode & S_ISVTX) out[9] = mode & S_IXOTH ? 't' : 'T';
-    out[0] = S_ISDIR(mode) ? 'd' : S_ISLNK(mode) ? 'l' : S_ISBLK(mode) ? 'b' : S_ISCHR(mode) ? 'c' : S_ISSOCK(mode) ? 's' : S_ISFIFO(mode) ? 'p' : '-';
-    out[10] = 0;
-}
-
-/* lib/compat.c:do_big_num */
-static void big_number(i64 n, int human, char *out, size_t cap) {
-    if (human > 1) {
-        double unit = human == 2 ? 1000 : 1024, value = (double)n;
-        const char *letter = "KMGTP";
-        if (value >= unit) {
-            for (value /= unit; value >= unit && letter[1]; letter++) value /= unit;
-            snprintf(out, cap, "%.2f%c", value, *letter);
-            return;
-        }
-    }
-    char digits[32];
-    int len = snprintf(digits, sizeof digits, "%lld", (long long)n);
-    size_t at = 0;
-    for (int i = 0; i < len && at + 2 < cap; i++) {
-        if (human && i && (len - i) % 3 == 0) out[at++] = ',';
-        out[at++] = digits[i];
-    }
-    out[at] = 0;
-}
-
-void gen_list_only(ps_gen *g, gen_item *it, bool own_list) {
-    (void)own_list;
+void gen_list_only(ps_gen *g, gen_item *it) {
     const ps_file *f = it->f;
-    char perms[11], size[64], when[64];
-    time_t t = (time_t)f->mtime;
-    struct tm tm;
-    mode_letters(f->mode, perms);
-    big_number(f->size, g->c->o.human_readable, size, sizeof size);
-    if (!localtime_r(&t, &tm))
-        snprintf(when, sizeof when, "(time out of range)");
-    else
-        snprintf(when, sizeof when, "%4d/%02d/%02d %02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-                 tm.tm_min, tm.tm_sec);
+    char perms[11], size[40], when[20], path[PS_LIMIT_NAME + 1];
+    perm_string(f->mode, perms);
+    time_string(f->mtime, when);
+    int n = (int)big_num(f->size, g->c->o.human_readable, size);
     const char *target = g->c->o.links && S_ISLNK(f->mode) ? file_link(it->l, f) : NULL;
-    char path[PS_LIMIT_NAME + 1];
     file_path(g->all, it->l, f, path);
-    ps_log(g->c, PS_LOG_INFO, "%s %*s %s %s%s%s\n", perms, g->c->o.human_readable ? 14 : 11, size, when, path, target ? " -> " : "",
-           target ? target : "");
+    ps_log(g->c, PS_LOG_INFO, "%.10s %*.*s %s %s%s%s\n", perms, g->c->o.human_readable ? 14 : 11, n, size, when, path,
+           target ? " -> " : "", target ? target : "");
 }
