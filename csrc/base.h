@@ -185,6 +185,10 @@ static inline const char *ps_str(const ps_ctx *c, int which) { return c->strings
 /* Messages of equal code share a record. So that a line end always ends a message there, a newline or carriage return within
  * a message (but for a carriage return in front) is stored as this byte followed by 'n' or 'r'. */
 #define PS_LOG_MARK 0
+/* Whether the log holds something for a server's client, not just for its own log. */
+static inline bool log_for_client(const ps_ctx *c) {
+    return buf_used(&c->log) && (c->log.data[c->log.start] != PS_LOG_LOG || c->log.data[c->log_last] != PS_LOG_LOG);
+}
 void render_free(ps_ctx *c); /* render.c: the formats, for ps_ctx_free */
 
 /* rsync's rprintf / rsyserr. Text goes to the log stream; Python decides where it is shown or sent. */

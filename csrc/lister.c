@@ -165,6 +165,11 @@ int lister_first(ps_lister *l, ps_mux_out *out) {
         memcpy(arg, arena_at(&l->text, l->args[i].text), len + 1);
         if (lister_argument(l, arg, len) != PS_OK) return PS_FAIL;
     }
+    /* A client that is sent an empty list leaves at its end: what it is to be told must come before. */
+    if (!l->paused && log_for_client(l->ctx)) {
+        l->paused = true;
+        return PS_FULL;
+    }
     return end_first(l);
 }
 

@@ -73,6 +73,7 @@ struct ps_lister {
     u32 (*rel_head)[2]; /* by directory (ps_flists.dirs): first and last of its names */
     u32 rel_head_cap;
     bool started, implied_dot_sent, rel_known;
+    bool paused;           /* before the end of the first list, for messages to go out first */
     bool follow_links, any_filter, want_dirs; /* -L, the client's rules, -r or -d: otherwise while an implied directory is looked at */
     u32 rel_dir;           /* the directory of the last implied name */
     char implied_path[PS_LIMIT_NAME + 1];

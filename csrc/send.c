@@ -254,11 +254,6 @@ static int first_list(ps_send *s) {
 
 /* ---- the pump ---- */
 
-/* A record waits that is meant for the client: it should reach it before what follows. */
-static bool log_for_client(const ps_ctx *c) {
-    return buf_used(&c->log) && (c->log.data[c->log.start] != PS_LOG_LOG || c->log.data[c->log_last] != PS_LOG_LOG);
-}
-
 static int serve(ps_send *s) {
     bool done = false;
     if (s->ctx->o.inc_recurse && !s->all->eof) {
