@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
 import socket
 import stat
 import sys
 from collections.abc import Callable
 
+import prsync.engine
+import prsync.protocol
 from prsync.config import DEFAULT_CONFIG, USER_CONFIG, Config, load_config
+from prsync.engine.flist import prewarm_ids
 from prsync.errors import ConfigError, ExitCode, FileError
 from prsync.options_daemon import DaemonOptions
 from prsync.session.daemon_pidfile import PidFile
@@ -17,6 +22,8 @@ from prsync.session.daemon_supervisor import Supervisor, log_for
 from prsync.session.daemon_worker import serve
 
 DEFAULT_PORT = 873
+# trio is run by workers only; the codecs are those of name lookups and of the text phase.
+PRELOADED = ("trio", "encodings.idna", "encodings.latin_1", "encodings.ascii", "encodings.utf_8")
 
 Say = Callable[[str], None]
 
@@ -72,11 +79,16 @@ def _check(config: Config, say: Say) -> int:
 
 
 def _preload() -> None:
-    """Imports and looks up what a worker may need after it has lost the files to load it from."""
-    import encodings.idna  # noqa: F401 - getaddrinfo's codec
-    import encodings.latin_1  # noqa: F401
-
-    import trio  # noqa: F401 - run by workers only
+    """Loads what a worker may need after it has lost the files to load it from, and the right to read them."""
+    for name in PRELOADED:
+        importlib.import_module(name)
+    for package in (prsync.engine, prsync.protocol):
+        for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            importlib.import_module(found.name)
+    for found in pkgutil.iter_modules(prsync.__path__, "prsync."):
+        if found.name.startswith("prsync.options"):
+            importlib.import_module(found.name)
+    prewarm_ids()
 
 
 def _stdin_is_socket() -> bool:

@@ -8,8 +8,9 @@ import time
 
 import attrs
 
-from prsync.config import Config, Values
+from prsync.config import Config, Module, Values
 from prsync.options_daemon import DaemonOptions
+from prsync.protocol.filter_syntax import Rule
 from prsync.session.daemon_access import UNDETERMINED
 from prsync.session.daemon_log import DaemonLog
 from prsync.session.daemon_text import HANDSHAKE_SECONDS, TextStream
@@ -34,6 +35,22 @@ class Worker:
         """The configured timeout can shorten a phase, not lengthen it."""
         timeout = values.number("timeout")
         return timeout if 0 < timeout < HANDSHAKE_SECONDS else HANDSHAKE_SECONDS
+
+
+@attrs.frozen
+class Entered:
+    """A module that was entered: the process has its final root, directory, user and groups."""
+
+    module: Module
+    protocol: int
+    user: str
+    read_only: bool
+    root: int  # descriptor of the module's directory
+    directory: str  # the module's path as this process sees it
+    full_path: str  # and as the machine does
+    munge_links: bool
+    chrooted: bool
+    rules: tuple[Rule, ...]  # of the module's filter parameters, parsed before the drop: their files may be outside
 
 
 def linger(sock: socket.socket) -> None:

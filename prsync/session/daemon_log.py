@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import syslog
 import time
 
+from prsync.engine.output import Escape, escape
 from prsync.privileges import open_trusted
 
 FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-# What could act on a terminal that shows the log, and what looks like an escape made by us (log.c:filtered_fwrite).
-UNSAFE = re.compile(rb"\\(?=#[0-9]{3})|[\x00-\x08\x0a-\x1f\x80-\x9f]")
-
-
-def escape_line(text: bytes) -> bytes:
-    """Control characters as \\#ooo; a tab stays."""
-    return UNSAFE.sub(lambda m: b"\\#%03o" % m[0][0], text)
 
 
 class DaemonLog:
@@ -65,13 +58,13 @@ class DaemonLog:
         """One line, without its newline. A log that cannot be written must not end a transfer: failures are ignored."""
         raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         if self.file < 0:
-            safe = escape_line(raw).decode("utf-8", "replace")
+            safe = escape(raw, Escape.LOG).decode("utf-8", "replace")
             syslog.syslog(syslog.LOG_WARNING if warning else syslog.LOG_INFO, safe)
             return
         now = time.localtime()
         stamp = b"%04d/%02d/%02d %02d:%02d:%02d [%d] " % (*now[:6], os.getpid())
         try:
-            os.write(self.file, stamp + escape_line(raw) + b"\n")
+            os.write(self.file, stamp + escape(raw, Escape.LOG) + b"\n")
         except OSError:
             return
 

@@ -11,7 +11,11 @@ import attrs
 
 from prsync.config import Module
 from prsync.engine.confinement import no_new_privileges
-from prsync.privileges import all_groups, drop, group_id, user_id
+from prsync.errors import PrsyncError
+from prsync.options import as_bytes
+from prsync.privileges import all_groups, drop, group_id, open_trusted, user_id
+from prsync.protocol.filter_syntax import Rule
+from prsync.protocol.filters import daemon_rules
 from prsync.session.daemon_access import UNDETERMINED, check_access, host_name
 from prsync.session.daemon_auth import (
     DIGESTS,
@@ -23,11 +27,11 @@ from prsync.session.daemon_auth import (
     split_config_list,
     too_weak,
 )
-from prsync.session.daemon_connection import Worker
+from prsync.session.daemon_connection import Entered, Worker
 from prsync.session.daemon_log import DaemonLog
 from prsync.session.daemon_slots import claim_slot
 from prsync.session.daemon_text import LONG_LINE_LIMIT, Greeting, Hangup, Refusal
-from prsync.session.daemon_transfer import Entered, serve_transfer
+from prsync.session.daemon_transfer import serve_transfer
 
 NOBODY_USER = "nobody"
 MUNGED_PREFIX = "/rsyncd-munged"
@@ -55,13 +59,14 @@ def serve_module(worker: Worker, module: Module, greeting: Greeting) -> int:
     worker.text.set_deadline(None)
     standing = _standing(worker, module)
     worker.environment["RSYNC_MODULE_PATH"] = standing.full_path
+    rules = _rules(worker, module)
     _switch_log(worker, module)
     root = _confine(worker, standing)
     worker.text.set_deadline(worker.handshake_seconds(module.values))
     worker.text.send("@RSYNCD: OK\n")
     read_only = module.values.flag("read only") if granted.read_only is None else granted.read_only
     entered = Entered(module, greeting.protocol, granted.user, read_only, root, standing.directory, standing.full_path,
-                      standing.munge_links, standing.chroot is not None)  # fmt: skip
+                      standing.munge_links, standing.chroot is not None, rules)  # fmt: skip
     return serve_transfer(worker, entered)
 
 
@@ -190,6 +195,30 @@ def _can_chroot(worker: Worker) -> bool:
 
 def _absolute(path: str) -> str:
     return os.path.normpath(os.path.join(os.getcwd(), path)).replace("//", "/")
+
+
+def _rules(worker: Worker, module: Module) -> tuple[Rule, ...]:
+    """The module's filter parameters; the files that they name are read now, as root, from outside a chroot."""
+
+    def value(name: str) -> bytes:
+        return as_bytes(module.values.text(name, worker.environment))
+
+    def read(name: bytes) -> bytes:
+        with os.fdopen(open_trusted(os.fsdecode(name), os.O_RDONLY), "rb") as file:
+            return file.read()
+
+    try:
+        parsed = daemon_rules(
+            read,
+            filter=value("filter"),
+            include_from=value("include from"),
+            include=value("include"),
+            exclude_from=value("exclude from"),
+            exclude=value("exclude"),
+        )
+    except PrsyncError as error:
+        raise Refusal("the module's filter rules cannot be read -- contact admin", error.text) from error
+    return tuple(parsed.rules)
 
 
 def _switch_log(worker: Worker, module: Module) -> None:

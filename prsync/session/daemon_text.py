@@ -14,6 +14,7 @@ PROTOCOL = 32
 OLDEST_PROTOCOL = 30
 DIGEST_LIST = "sha512 sha256 sha1 md5 md4"
 GREETING = f"@RSYNCD: {PROTOCOL}.0 {DIGEST_LIST}\n"
+RECEIVE_BYTES = 16 * 1024
 LINE_LIMIT = 1023  # bytes of a greeting or module line (clientserver.c:start_daemon)
 LONG_LINE_LIMIT = 5119  # of an answer to a challenge, of an argument
 NOMINATE_TOKEN = "nominate1"  # in the digest list of a client that can take data from mirrors
@@ -99,6 +100,18 @@ class TextStream:
         del self.buffer[:count]
         return data
 
+    def some(self, most: int) -> bytes:
+        """At least one byte."""
+        if not self.buffer:
+            self._more()
+        data = bytes(self.buffer[:most])
+        del self.buffer[:most]
+        return data
+
+    def give_back(self, data: bytes) -> None:
+        """Bytes that were taken and belong to what follows."""
+        self.buffer[:0] = data
+
     def take_rest(self) -> bytes:
         """What was received beyond the text phase."""
         rest = bytes(self.buffer)
@@ -121,7 +134,7 @@ class TextStream:
     def _more(self) -> None:
         self._arm()
         try:
-            data = self.sock.recv(4096)
+            data = self.sock.recv(RECEIVE_BYTES)
         except TimeoutError:
             raise Hangup("daemon handshake timeout") from None
         except OSError as error:

@@ -2,27 +2,174 @@
 
 from __future__ import annotations
 
+import secrets
+
 import attrs
 
-from prsync.config import Module
-from prsync.session.daemon_connection import Worker
-from prsync.session.daemon_text import Refusal
+from prsync.errors import EngineError, ExitCode, PrsyncError
+from prsync.options import Options, as_text
+from prsync.options_server import limit_verbosity, parse_server_arguments
+from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send, Wishes
+from prsync.session.daemon_arguments import Received, read_arguments
+from prsync.session.daemon_connection import Entered, Worker, become_busy, linger
+from prsync.session.daemon_mux import MSG_ERROR, MSG_ERROR_EXIT, MSG_IO_TIMEOUT, MuxInput, frame
+from prsync.session.daemon_sender import SenderJob
+from prsync.session.output import EXIT_NAMES
+from prsync.session.socket_pump import SocketPump, run_pump
+from prsync.version import __version__
+
+LAST_WORDS_SECONDS = 10
 
 
 @attrs.frozen
-class Entered:
-    """A module that was entered: the process has its final root, directory, user and groups."""
+class Request:
+    """What the client asked for, read and judged. `failure`: what it is to be told instead of getting it."""
 
-    module: Module
-    protocol: int
-    user: str
-    read_only: bool
-    root: int  # descriptor of the module's directory
-    directory: str  # the module's path as this process sees it
-    full_path: str  # and as the machine does
-    munge_links: bool
-    chrooted: bool
+    options: Options
+    paths: tuple[bytes, ...]
+    failure: PrsyncError | None
 
 
 def serve_transfer(worker: Worker, entered: Entered) -> int:
-    raise Refusal("transfers are not supported yet")
+    """From `@RSYNCD: OK` to the goodbye; the exit code. Raises Hangup and Refusal while that is still the way to say it."""
+    request = _read_request(worker, entered)
+    worker.text.set_deadline(None)
+    become_busy()
+    options = request.options
+    module_timeout = entered.module.values.number("timeout")
+    timeout = options.io_timeout
+    if module_timeout > 0 and (not timeout or module_timeout < timeout):
+        timeout = module_timeout
+    worker.sock.settimeout(timeout or None)
+    try:
+        negotiated = _negotiate(worker, entered, options)
+    except PrsyncError as error:
+        worker.log.line(error.text, warning=True)
+        worker.log.line(_end_line(error.code), warning=True)
+        return int(error.code)
+    if request.failure is not None:
+        return _tell_failure(worker, negotiated, request.failure)
+    try:
+        job = SenderJob(worker, entered, options, request.paths, negotiated)
+        job.prepare(MuxInput(worker.text))
+    except PrsyncError as error:
+        return _tell_failure(worker, negotiated, error)
+    return _pump(worker, job, timeout, options.bwlimit or worker.options.bwlimit)
+
+
+def _read_request(worker: Worker, entered: Entered) -> Request:
+    """The arguments, parsed; with --secluded-args the second batch too. The request is logged."""
+    refused = entered.module.values.text("refuse options", worker.environment)
+    received = read_arguments(worker.text, unescape=True)
+    options, failure = _parse(received, refused)
+    if failure is None and options.protect_args:
+        plain = received.options
+        received = read_arguments(worker.text, unescape=False)
+        received = attrs.evolve(received, options=(*plain, *received.options))
+        options, failure = _parse(received, refused)
+    if received.request:
+        user = f"{entered.user}@" if entered.user else ""
+        way = "on" if options.am_sender else "to"
+        worker.log.line(f"rsync {way} {as_text(received.request)} from {user}{worker.host} ({worker.address})")
+    options = limit_verbosity(options, entered.module.values.number("max verbosity"))
+    return Request(options, received.paths, failure or _not_allowed(entered, options))
+
+
+def _parse(received: Received, refused: str) -> tuple[Options, PrsyncError | None]:
+    words = [as_text(word) for word in received.options]
+    try:
+        return parse_server_arguments([*words, ".", *map(as_text, received.paths)], refused), None
+    except PrsyncError as error:
+        # What is needed to say so: who sends, and what the client can understand.
+        info = next((w.partition("e.")[2] for w in words if w.startswith("-") and not w.startswith("--") and "e." in w), "")
+        return Options(am_server=True, am_sender="--sender" in words, client_info="." + info), error
+
+
+def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
+    values = entered.module.values
+    if not options.am_sender:
+        if entered.read_only:
+            return PrsyncError("ERROR: module is read only", ExitCode.SYNTAX)
+        return PrsyncError("ERROR: prsyncd does not take uploads yet: the module can only be read", ExitCode.UNSUPPORTED)
+    if values.flag("write only"):
+        return PrsyncError("ERROR: module is write only", ExitCode.SYNTAX)
+    if entered.read_only and options.remove_source_files:
+        which = "source" if options.remove_source_files == 1 else "sent"
+        return PrsyncError(f"ERROR: --remove-{which}-files cannot be used with a read-only module", ExitCode.SYNTAX)
+    return None
+
+
+def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated:
+    """compat.c:setup_protocol, on the blocking socket."""
+    environment = worker.options.environment
+    wishes = Wishes(
+        entered.protocol,
+        checksum_choice=options.checksum_choice,
+        compress_choice=options.compress_choice,
+        compress=bool(options.do_compression),
+        compress_level=options.compress_level if options.compress_level != -(1 << 31) else None,
+        checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
+        compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
+        inc_recurse=bool(options.am_sender and options.recurse and not options.use_qsort and options.allow_inc_recurse),
+    )
+    server = NegotiationServer(wishes, options.client_info, options.checksum_seed or secrets.randbits(31))
+    while True:
+        event = server.next_event()
+        if isinstance(event, Negotiated):
+            worker.text.give_back(server.rest)
+            return event
+        if isinstance(event, Send):
+            worker.text.send(event.data)
+        else:
+            server.feed(worker.text.some(4096))
+
+
+def _tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError) -> int:
+    """The reason of a failure in multiplexed messages, as rsync's server tells it (option_error, cleanup.c)."""
+    text = error.text.encode("utf-8", "surrogateescape") + b"\n"
+    end = _end_line(error.code)
+    worker.log.line(error.text, warning=True)
+    worker.log.line(end, warning=True)
+    out = frame(MSG_ERROR, text) + frame(MSG_ERROR, end.encode() + b"\n")
+    if negotiated.protocol >= 31:
+        out += frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little"))
+    worker.sock.settimeout(LAST_WORDS_SECONDS)
+    try:
+        worker.sock.sendall(out)
+    except OSError:
+        return int(error.code)
+    linger(worker.sock)
+    return int(error.code)
+
+
+def _pump(worker: Worker, job: SenderJob, timeout: int, bandwidth: int) -> int:
+    protocol = job.context.options.protocol
+    if timeout and protocol >= 31:
+        job.sender.message(MSG_IO_TIMEOUT, timeout.to_bytes(4, "little"))
+    pump = SocketPump(worker.sock, job.sender, timeout=timeout, bandwidth=bandwidth * 1024, early=job.early)
+
+    def announce(error: PrsyncError) -> None:
+        """The last words to the client, unless it had its own; and to the log."""
+        if isinstance(error, EngineError) and job.send.remote_exit is None:
+            job.sender.abort(EngineError(f"{error.text}\n{_end_line(error.code)}", error.code))
+        elif job.send.remote_exit is None:
+            worker.log.line(f"rsync: [sender] {error.text}", warning=True)
+            worker.log.line(_end_line(error.code), warning=True)
+
+    failure = run_pump(pump, announce)
+    code = job.sender.exit_code
+    if failure is not None:
+        remote = job.send.remote_exit
+        code = failure.code if remote is None else ExitCode(remote) if remote in set(ExitCode) else ExitCode.STREAM_IO
+    worker.log.line(f"sent {pump.sent} bytes  received {pump.received} bytes  total size {job.context.stats.total_size}")
+    if code and (failure is None or job.send.remote_exit is not None):
+        worker.log.line(_end_line(code), warning=True)
+    if failure is not None:
+        linger(worker.sock)
+    return int(code)
+
+
+def _end_line(code: ExitCode) -> str:
+    """log.c:log_exit."""
+    kind = "warning" if code == ExitCode.VANISHED else "error"
+    return f"rsync {kind}: {EXIT_NAMES.get(code, 'unexplained error')} (code {int(code)}) at prsyncd [sender={__version__}]"
