@@ -28,13 +28,21 @@ bool gen_temp_name(ps_gen *g, int dirfd, const char *leaf, char out[256]) {
     return false;
 }
 
-static int make_node(ps_gen *g, const gen_item *it, const char *name, dev_t rdev) {
+/* -1 with the reason in errno why the entry's directory cannot be opened. */
+static int need_dir(ps_gen *g, gen_item *it) {
+    if (it->dirfd < 0) item_refresh(g, it);
+    return it->dirfd < 0 ? -1 : 0;
+}
+
+static int make_node(ps_gen *g, gen_item *it, const char *name, dev_t rdev) {
     if (g->c->o.dry_run) return 0;
+    if (need_dir(g, it) < 0) return -1;
     return mknodat(it->dirfd, name, it->f->mode, rdev);
 }
 
-static int make_symlink(ps_gen *g, const gen_item *it, const char *target, const char *name) {
+static int make_symlink(ps_gen *g, gen_item *it, const char *target, const char *name) {
     if (g->c->o.dry_run) return 0;
+    if (need_dir(g, it) < 0) return -1;
     return symlinkat(target, it->dirfd, name);
 }
 
