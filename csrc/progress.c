@@ -7,6 +7,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/render_api.h"
+
 #define HISTORY 5 /* seconds that a rate is taken over */
 
 typedef struct moment {
@@ -39,33 +41,6 @@ ps_progress *progress_new(ps_ctx *c) {
 
 void progress_free(ps_progress *p) { free(p); }
 void progress_file(ps_progress *p, i32 index) { p->file_index = index; }
-
-/* lib/compat.c:do_big_num with the separator of the C locale. */
-static void big_number(i64 n, i32 human, char *out, size_t cap) {
-    i64 unit = human == 2 ? 1000 : 1024;
-    if (human > 1 && (n >= unit || n <= -unit)) {
-        const char *units = "KMGTP";
-        double value = (double)n / (double)unit;
-        while (units[1] && (value >= (double)unit || value <= -(double)unit)) {
-            value /= (double)unit;
-            units++;
-        }
-        snprintf(out, cap, "%.2f%c", value, *units);
-        return;
-    }
-    char digits[32];
-    int len = snprintf(digits, sizeof digits, "%lld", (long long)n);
-    if (!human) {
-        snprintf(out, cap, "%s", digits);
-        return;
-    }
-    size_t at = 0;
-    for (int i = 0; i < len && at + 2 < cap; i++) {
-        if (i && digits[i - 1] != '-' && (len - i) % 3 == 0) out[at++] = ',';
-        out[at++] = digits[i];
-    }
-    out[at] = 0;
-}
 
 static void render(ps_progress *p, i64 offset, i64 size, i64 now, bool last, bool list_complete) {
     ps_ctx *c = p->c;
@@ -103,7 +78,7 @@ static void render(ps_progress *p, i64 offset, i64 size, i64 now, bool last, boo
         snprintf(left, sizeof left, "%4u:%02u:%02u", (unsigned)(remain / 3600.0), (unsigned)(remain / 60.0) % 60,
                  (unsigned)remain % 60);
     int percent = offset == size || size <= 0 ? 100 : (int)(100.0 * (double)offset / (double)size);
-    big_number(offset, c->o.human_readable, number, sizeof number);
+    ps_big_num(offset, c->o.human_readable, number);
     ps_log(c, PS_LOG_CLIENT, "\r%15s %3d%% %7.2f%s %s%s", number, percent, rate, units, left, eol);
 }
 

@@ -108,7 +108,11 @@ static int make_directory(ps_ctx *c, ps_flists *all, char *dest, bool trailing, 
     if (trailing && strlen(dest) > 1) dest[strlen(dest) - 1] = 0;
     if (found) return ps_fail(c, 1, 0, "ERROR: destination path is not a directory");
     if (!c->o.dry_run && mkdir(dest, 0777) < 0) return mkdir_failed(c, dest);
-    if (l && l->high > l->low && file_is_dot(l, &l->files[l->low])) l->files[l->low].flags |= PS_F_DIR_CREATED;
+    if (l && l->high > l->low && file_is_dot(l, &l->files[l->low])) {
+        l->files[l->low].flags |= PS_F_DIR_CREATED;
+        for (u32 i = 0; i < all->dir_entry_count; i++) /* the same entry's copy */
+            if (all->dir_entries[i].list_ndx == l->ndx_start + (i32)l->low) all->dir_entries[i].file.flags |= PS_F_DIR_CREATED;
+    }
     if (c->o.info_name || c->o.stdout_format_has_i) ps_log(c, PS_LOG_INFO, "created directory %s\n", dest);
     if (!c->o.dry_run) return enter(c, dest, 2, root);
     c->o.dry_run++; /* the directory does not really exist */

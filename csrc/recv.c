@@ -24,6 +24,7 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     r->ndx_in = ndx;
     r->basis = -1;
     r->lists_left = all->list_count;
+    r->current = all->first;
     r->default_perms = attrs_default_perms();
     r->outs = outs_new(c, dest);
     r->tokens = token_in_new(c);
@@ -115,9 +116,12 @@ static int find_entry(ps_recv *r, ps_flist *dirs) {
         ps_flist *l = r->all->first;
         while (l && l->ndx_start - 1 != r->ndx) l = l->next;
         if (!l || l->parent_ndx < 0 || (u32)l->parent_ndx >= r->all->dir_entry_count) return bad_index(r, r->ndx);
+        r->current = l;
         *dirs = (ps_flist){.names = r->all->dir_arena, .ndx_start = r->ndx, .parent_ndx = -1, .count = 1};
         list = dirs;
         file = &r->all->dir_entries[l->parent_ndx].file;
+    } else {
+        r->current = list;
     }
     if (!file_active(file)) return ps_fail(r->c, 2, 0, "refusing transfer of cleared file index %d", r->ndx);
     r->list = list;
@@ -134,12 +138,12 @@ static int entry_path(ps_recv *r) {
     return ps_fail(r->c, 2, 0, "rejecting file transfer request for daemon excluded file: %s", r->path);
 }
 
-/* progress.c:set_current_file_index counts entries without the numbers that lie between lists. */
-static void note_index(ps_recv *r) {
+/* progress.c:set_current_file_index: entries are counted without the numbers that lie between lists. */
+static void note_index(ps_recv *r, i32 ndx) {
     if (!r->progress) return;
     i32 number = r->c->o.inc_recurse ? (i32)r->lists_gone + 1 : 0;
-    for (const ps_flist *l = r->all->first; l && l != r->list; l = l->next) number++;
-    progress_file(r->progress, r->ndx - number);
+    for (const ps_flist *l = r->all->first; l && l != r->current; l = l->next) number++;
+    progress_file(r->progress, ndx - number);
 }
 
 static int begin_transfer(ps_recv *r, ps_mux_in *m) {
@@ -148,7 +152,7 @@ static int begin_transfer(ps_recv *r, ps_mux_in *m) {
     if (r->phase == MAX_PHASE) return ps_fail(c, 2, 0, "got transfer request in phase 2 [receiver]");
     r->redoing = r->file->flags & PS_F_REDO;
     if (!r->redoing && r->iflags & PS_ITEM_IS_NEW) c->stats.created_files++;
-    note_index(r);
+    note_index(r, r->ndx);
     c->stats.xferred_files++;
     c->stats.total_transferred_size += r->file->size;
     r->data_before = recv_data_read(m);
@@ -179,6 +183,8 @@ void recv_place_delayed(ps_recv *r) {
 }
 
 static int list_ended(ps_recv *r) {
+    const ps_flist *first = r->all->first;
+    if (first && r->current == first) r->current = first->next;
     r->lists_left--;
     r->lists_gone++;
     if (r->gen) return gen_first_list_done(r->gen);
@@ -188,9 +194,9 @@ static int list_ended(ps_recv *r) {
 }
 
 static int phase_ended(ps_recv *r) {
-    if (r->progress && r->all->last) {
-        progress_file(r->progress, r->all->last->ndx_start + (i32)r->all->last->count - 1);
-        if (r->c->o.info_progress > 1 && !r->c->o.dry_run) progress_end(r->progress, 0, r->all->eof);
+    if (r->progress && r->current) {
+        note_index(r, r->current->ndx_start + (i32)r->current->count - 1);
+        if (r->c->o.info_progress > 1) progress_end(r->progress, 0, r->all->eof);
     }
     if (r->c->o.inc_recurse && r->lists_left) {
         if (list_ended(r) != PS_OK) return PS_FAIL;

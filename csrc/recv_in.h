@@ -35,6 +35,7 @@ struct ps_recv {
     recv_state state;
     int phase;
     bool delayed_due;           /* --delay-updates: the time has come */
+    const ps_flist *current;    /* rsync's cur_flist: of the last record; NULL once all have ended */
     u32 lists_left, lists_gone; /* received and not ended by the sender; ended */
     u32 default_perms;
 
