@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -13,6 +14,7 @@ from prsync.net.handshake import Login
 from prsync.net.proxy import parse_proxy
 from prsync.options import Options, as_bytes
 from prsync.options_hosts import Target, pull_target
+from prsync.protocol.filter_syntax import CvsSources
 from prsync.session.client import Request
 from prsync.session.output import Output
 
@@ -38,7 +40,18 @@ def make_request(options: Options, output: Output) -> Request:
         umask=umask,
         directory=os.getcwdb(),
         started=time.monotonic(),
+        cvs_sources=_cvs_sources,
     )
+
+
+def _cvs_sources() -> CvsSources:
+    """exclude.c:get_cvs_excludes: ~/.cvsignore and CVSIGNORE."""
+    text = None
+    if home := os.environ.get("HOME"):
+        with contextlib.suppress(OSError), open(os.path.join(home, ".cvsignore"), "rb") as file:
+            text = file.read()
+    variable = os.environ.get("CVSIGNORE")
+    return CvsSources(text, None if variable is None else os.fsencode(variable))
 
 
 def _route(options: Options) -> Route:

@@ -147,7 +147,7 @@ class Reader:
         if row in self.refused:
             short = f" (-{row.short})" if row.short else ""
             raise UsageError(f"rsync: The server is configured to refuse --{row.long}{short}")
-        if row.support == table.NO and not (self.server and row.dest == "shell_cmd"):
+        if (row.server if self.server else row.support) == table.NO:
             self.unsupported = self.unsupported or row
         if row.kind == table.FLAG:
             self.values[row.dest] = 1

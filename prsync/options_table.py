@@ -34,6 +34,7 @@ class Row(NamedTuple):
     support: str = YES
     metavar: str = ""
     text: str = ""  # one line for people; "" hides the spelling from the tables
+    server: str = YES  # support where a daemon reads the option that a client sent
 
     @property
     def takes_argument(self) -> bool:
@@ -46,11 +47,19 @@ class Row(NamedTuple):
 
 
 def _row(
-    names: str, kind: str, dest: str, value: int = 0, text: str = "", support: str = YES, metavar: str = "", action: str = ""
+    names: str,
+    kind: str,
+    dest: str,
+    value: int = 0,
+    text: str = "",
+    support: str = YES,
+    metavar: str = "",
+    action: str = "",
+    server: str = "",
 ) -> Row:
     """`names`: "long", "long,s" or ",s"."""
     long, _, short = names.partition(",")
-    return Row(long, short, kind, dest, value, action, support, metavar, text)
+    return Row(long, short, kind, dest, value, action, support, metavar, text, server or support)
 
 
 _r = _row
@@ -89,7 +98,7 @@ ROWS: tuple[Row, ...] = (
     _r("perms,p", SET, "preserve_perms", 1, "set permissions"),
     _r("no-perms", SET, "preserve_perms", 0),
     _r("no-p", SET, "preserve_perms", 0),
-    _r("executability,E", FLAG, "preserve_executability", text="set the executable bits only", support=NO),
+    _r("executability,E", FLAG, "preserve_executability", text="set the executable bits only"),
     _r("acls,A", ACTION, "acls", text="set ACLs (implies -p)", support=NO),
     _r("no-acls", SET, "preserve_acls", 0),
     _r("no-A", SET, "preserve_acls", 0),
@@ -102,15 +111,15 @@ ROWS: tuple[Row, ...] = (
     _r("atimes,U", ACTION, "atimes", text="set access times", support=NO),
     _r("no-atimes", SET, "preserve_atimes", 0),
     _r("no-U", SET, "preserve_atimes", 0),
-    _r("open-noatime", SET, "open_noatime", 1, "read files without changing their access times", NO),
+    _r("open-noatime", SET, "open_noatime", 1, "read files without changing their access times"),
     _r("no-open-noatime", SET, "open_noatime", 0),
     _r("crtimes,N", SET, "preserve_crtimes", 1, "set creation times", NO),
     _r("no-crtimes", SET, "preserve_crtimes", 0),
     _r("no-N", SET, "preserve_crtimes", 0),
-    _r("omit-dir-times,O", SET, "omit_dir_times", 1, "leave directories out of --times", NO),
+    _r("omit-dir-times,O", SET, "omit_dir_times", 1, "leave directories out of --times"),
     _r("no-omit-dir-times", SET, "omit_dir_times", 0),
     _r("no-O", SET, "omit_dir_times", 0),
-    _r("omit-link-times,J", SET, "omit_link_times", 1, "leave symlinks out of --times", NO),
+    _r("omit-link-times,J", SET, "omit_link_times", 1, "leave symlinks out of --times"),
     _r("no-omit-link-times", SET, "omit_link_times", 0),
     _r("no-J", SET, "omit_link_times", 0),
     _r(
@@ -135,7 +144,7 @@ ROWS: tuple[Row, ...] = (
     _r("no-D", ACTION, "no_devices_specials"),
     _r("devices", SET, "preserve_devices", 1, "make device files (root only)"),
     _r("no-devices", SET, "preserve_devices", 0),
-    _r("copy-devices", FLAG, "copy_devices", text="send a device's contents", support=NO),
+    _r("copy-devices", FLAG, "copy_devices", text="send a device's contents", server=NO),
     _r("write-devices", SET, "write_devices", 1, "write into device files", NO),
     _r("no-write-devices", SET, "write_devices", 0),
     _r("specials", SET, "preserve_specials", 1, "make sockets and fifos"),
@@ -146,15 +155,15 @@ ROWS: tuple[Row, ...] = (
     _r("links,l", SET, "preserve_links", 1, "make symlinks"),
     _r("no-links", SET, "preserve_links", 0),
     _r("no-l", SET, "preserve_links", 0),
-    _r("copy-links,L", FLAG, "copy_links", text="send what symlinks point to", support=NO),
-    _r("copy-unsafe-links", FLAG, "copy_unsafe_links", text="send what symlinks out of the tree point to", support=NO),
+    _r("copy-links,L", FLAG, "copy_links", text="send what symlinks point to"),
+    _r("copy-unsafe-links", FLAG, "copy_unsafe_links", text="send what symlinks out of the tree point to"),
     _r("safe-links", FLAG, "safe_symlinks", text="leave out symlinks that point out of the tree"),
     _r("insecure-links", SET, "insecure_links", 1, "follow symlinks of others in destination paths", NO),
     _r("no-insecure-links", SET, "insecure_links", 0),
     _r("munge-links", SET, "munge_symlinks", 1, "make received symlinks unusable", NO),
     _r("no-munge-links", SET, "munge_symlinks", 0),
-    _r("copy-dirlinks,k", FLAG, "copy_dirlinks", text="send directories for symlinks to them", support=NO),
-    _r("keep-dirlinks,K", FLAG, "keep_dirlinks", text="take a symlink to a directory as the directory", support=NO),
+    _r("copy-dirlinks,k", FLAG, "copy_dirlinks", text="send directories for symlinks to them"),
+    _r("keep-dirlinks,K", FLAG, "keep_dirlinks", text="take a symlink to a directory as the directory"),
     _r("hard-links,H", ACTION, "hard_links", text="make hard links"),
     _r("no-hard-links", SET, "preserve_hard_links", 0),
     _r("no-H", SET, "preserve_hard_links", 0),
@@ -189,9 +198,9 @@ ROWS: tuple[Row, ...] = (
     _r("no-sparse", SET, "sparse_files", 0),
     _r("no-S", SET, "sparse_files", 0),
     _r("preallocate", FLAG, "preallocate_files", text="allocate files before they are written", support=NO),
-    _r("inplace", SET, "inplace", 1, "write into the old files", NO),
+    _r("inplace", SET, "inplace", 1, "write into the old files", support=NO, server=YES),
     _r("no-inplace", SET, "inplace", 0),
-    _r("append", ACTION, "append", text="add what is missing at the end of shorter files", support=NO),
+    _r("append", ACTION, "append", text="add what is missing at the end of shorter files", support=NO, server=YES),
     _r("append-verify", SET, "append_mode", 2, "as --append, and check the old part", NO),
     _r("no-append", SET, "append_mode", 0),
     _r("del", FLAG, "delete_during", text="the same as --delete-during"),
@@ -203,8 +212,8 @@ ROWS: tuple[Row, ...] = (
     _r("delete-excluded", FLAG, "delete_excluded", text="delete what the filters exclude too"),
     _r("delete-missing-args", BITS, "missing_args", 2, "delete what a missing source argument names", NO),
     _r("ignore-missing-args", BITS, "missing_args", 1, "ignore missing source arguments", NO),
-    _r("remove-sent-files", SET, "remove_source_files", 2, support=NO),
-    _r("remove-source-files", SET, "remove_source_files", 1, "remove files at the source once they are transferred", NO),
+    _r("remove-sent-files", SET, "remove_source_files", 2, server=NO),
+    _r("remove-source-files", SET, "remove_source_files", 1, "remove files at the source once they are transferred", server=NO),
     _r("force", SET, "force_delete", 1, "delete directories that are not empty where a file must be"),
     _r("no-force", SET, "force_delete", 0),
     _r("ignore-errors", SET, "ignore_errors", 1, "delete even after I/O errors"),
@@ -216,7 +225,7 @@ ROWS: tuple[Row, ...] = (
     _r("include", TEXT_ACTION, "include", text="don't leave out what matches", metavar="PATTERN"),
     _r("exclude-from", TEXT_ACTION, "exclude_from", text="read exclude patterns from a file", metavar="FILE"),
     _r("include-from", TEXT_ACTION, "include_from", text="read include patterns from a file", metavar="FILE"),
-    _r("cvs-exclude,C", FLAG, "cvs_exclude", text="leave out what CVS does", support=NO),
+    _r("cvs-exclude,C", FLAG, "cvs_exclude", text="leave out what CVS does"),
     _r("whole-file,W", SET, "whole_file", 1, "send whole files, no deltas"),
     _r("no-whole-file", SET, "whole_file", 0),
     _r("no-W", SET, "whole_file", 0),
@@ -252,7 +261,7 @@ ROWS: tuple[Row, ...] = (
     _r("partial-dir", TEXT, "partial_dir", text="keep it in DIR (implies --partial)", metavar="DIR"),
     _r("delay-updates", SET, "delay_updates", 1, "put all updated files in place at the end"),
     _r("no-delay-updates", SET, "delay_updates", 0),
-    _r("prune-empty-dirs,m", SET, "prune_empty_dirs", 1, "leave out directories without files", NO),
+    _r("prune-empty-dirs,m", SET, "prune_empty_dirs", 1, "leave out directories without files"),
     _r("no-prune-empty-dirs", SET, "prune_empty_dirs", 0),
     _r("no-m", SET, "prune_empty_dirs", 0),
     _r("log-file", TEXT, "logfile_name", text="log what is done to a file", metavar="FILE"),
@@ -264,10 +273,10 @@ ROWS: tuple[Row, ...] = (
     _r("no-i", SET, "itemize_changes", 0),
     _r("bwlimit", TEXT_ACTION, "bwlimit", text="limit of the rate, in KiB a second; spans all sources", metavar="RATE"),
     _r("no-bwlimit", SET, "bwlimit", 0),
-    _r("backup,b", SET, "make_backups", 1, "keep what is replaced or deleted", NO),
+    _r("backup,b", SET, "make_backups", 1, "keep what is replaced or deleted", support=NO, server=YES),
     _r("no-backup", SET, "make_backups", 0),
-    _r("backup-dir", TEXT, "backup_dir", text="keep it in DIR", metavar="DIR", support=NO),
-    _r("suffix", TEXT, "backup_suffix", text="suffix of kept files", metavar="SUFFIX", support=NO),
+    _r("backup-dir", TEXT, "backup_dir", text="keep it in DIR", metavar="DIR", support=NO, server=YES),
+    _r("suffix", TEXT, "backup_suffix", text="suffix of kept files", metavar="SUFFIX", support=NO, server=YES),
     _r("list-only", SET, "list_only", 2, "list the files instead of transferring them"),
     _r("read-batch", TEXT, "batch_name", text="apply a recorded transfer", metavar="FILE", support=NO, action="read_batch"),
     _r("write-batch", TEXT, "batch_name", text="record the transfer", metavar="FILE", support=NO, action="write_batch"),
@@ -290,7 +299,7 @@ ROWS: tuple[Row, ...] = (
     _r("protect-args", SET, "protect_args", 1),
     _r("no-protect-args", SET, "protect_args", 0),
     _r("no-s", SET, "protect_args", 0),
-    _r("trust-sender", SET, "trust_sender", 1, "don't check the sender's file list against the arguments", NO),
+    _r("trust-sender", SET, "trust_sender", 1, "don't check the sender's file list against the arguments"),
     _r("numeric-ids", SET, "numeric_ids", 1, "take users and groups by number, not by name"),
     _r("no-numeric-ids", SET, "numeric_ids", 0),
     _r("usermap", TEXT, "usermap", text="map user names", metavar="MAP", support=NO),
@@ -304,7 +313,7 @@ ROWS: tuple[Row, ...] = (
     _r("stop-after", TEXT, "stop_after", text="stop after so many minutes", metavar="MINUTES", support=NO),
     _r("time-limit", TEXT, "stop_after", support=NO),
     _r("stop-at", TEXT, "stop_at", text="stop at this time", metavar="TIME", support=NO),
-    _r("rsh,e", TEXT, "shell_cmd", text="the remote shell", metavar="COMMAND", support=NO),
+    _r("rsh,e", TEXT, "shell_cmd", text="the remote shell", metavar="COMMAND", support=NO, server=YES),
     _r("rsync-path", TEXT, "rsync_path", text="the program at the remote shell's end", metavar="PROGRAM", support=NO),
     _r("temp-dir,T", TEXT, "tmpdir", text="make temporary files in DIR", metavar="DIR"),
     _r("iconv", TEXT, "iconv", text="convert the names' character set", metavar="SPEC", support=NO),

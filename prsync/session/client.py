@@ -10,6 +10,7 @@ from prsync.net.connect import Route, connect
 from prsync.net.handshake import Handshake, Login
 from prsync.options import Options, as_bytes
 from prsync.options_hosts import Target
+from prsync.protocol.filter_syntax import CvsSources
 from prsync.session.output import INFO, Output
 
 
@@ -26,6 +27,7 @@ class Request(NamedTuple):
     umask: int = 0o022
     directory: bytes = b"/"  # where the client was started
     started: float = 0.0  # time.monotonic() then
+    cvs_sources: Callable[[], CvsSources] = CvsSources  # what -C reads
 
 
 def run_client(request: Request) -> ExitCode:
@@ -37,7 +39,7 @@ def run_client(request: Request) -> ExitCode:
     from prsync.session import client_pull
     from prsync.session.client_rules import parse_rules, read_names
 
-    prepared = client_pull.Prepared(parse_rules(request.options), read_names(request.options))
+    prepared = client_pull.Prepared(parse_rules(request.options, request.cvs_sources), read_names(request.options))
     with connect(target.host, target.port, request.route) as connection:
         handshake = Handshake(connection, request.options.io_timeout, request.options.protocol)
         if not handshake.enter(as_bytes(module), request.login, swarm=False, show=_shower(request)):

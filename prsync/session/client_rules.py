@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 from prsync.errors import UsageError
 from prsync.options import Options, as_bytes
 from prsync.privileges import open_trusted
-from prsync.protocol.filter_syntax import DIRECTORY, PERISHABLE, Rule
+from prsync.protocol.filter_syntax import DIRECTORY, PERISHABLE, CvsSources, Rule
 from prsync.protocol.filter_wire import FilterTraits
 from prsync.protocol.filters import FilterParser
 
 
-def parse_rules(options: Options) -> FilterParser:
-    """Raises UsageError and FileError for rules that rsync refuses too."""
+def parse_rules(options: Options, cvs: Callable[[], CvsSources]) -> FilterParser:
+    """Raises UsageError and FileError for rules that rsync refuses too. `cvs`: what -C reads."""
     parser = FilterParser(
-        read_named, delete_excluded=bool(options.delete_excluded), null_lines=bool(options.eol_nulls), protocol=options.protocol
+        read_named,
+        cvs=cvs,
+        delete_excluded=bool(options.delete_excluded),
+        null_lines=bool(options.eol_nulls),
+        protocol=options.protocol,
     )
     for kind, text in options.rules:
         raw = as_bytes(text)
