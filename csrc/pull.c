@@ -200,6 +200,8 @@ static int begin_run(ps_pull *p) {
     }
     if (!p->c->o.list_only) {
         if (pull_destination(p->c, p->all, p->dest, &p->root) != PS_OK) return PS_FAIL;
+        const char *base = ps_str(p->c, PS_STR_CURR_DIR); /* absolute rules and merge files above the destination count from it */
+        if (p->rules && base && rules_set_base(p->rules, base, strlen(base), NULL) != PS_OK) return PS_FAIL;
         p->gen = gen_new(p->c, p->all, p->rules, p->root);
         if (!p->gen) return ps_fail_memory(p->c, "the generator");
     }
