@@ -91,6 +91,7 @@ def _run_client(options: Options) -> int:
     from prsync.session.client import run_client
     from prsync.session.output import Output
 
+    _raise_on_signals()
     output = Output(options, _charset(), lambda data: _write(STDOUT, data), lambda data: _write(STDERR, data))
     request = make_request(options, output)
     try:
@@ -101,6 +102,28 @@ def _run_client(options: Options) -> int:
     if code:
         output.ended(code, "Receiver", __version__)
     return int(code)
+
+
+class Interrupted(PrsyncError):
+    """SIGINT, SIGTERM or SIGHUP; the exit line says it all."""
+
+    code = ExitCode.SIGNAL
+
+
+def _raise_on_signals() -> None:
+    """A signal ends the run by an exception, once: what follows is the cleaning up."""
+    import signal
+
+    wanted = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def end(number: int, frame: object) -> None:
+        for each in wanted:
+            signal.signal(each, signal.SIG_IGN)
+        raise Interrupted("")
+
+    for number in wanted:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def _charset() -> str:
