@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from prsync.errors import PrsyncError, SocketError, StartError, StreamError, TransferTimeout
+from prsync.net.connect import acknowledge_now
 from prsync.protocol import auth, text
 from prsync.protocol.negotiation import Negotiated, NegotiationClient, Send, Wishes
 
@@ -97,6 +98,7 @@ class Handshake:
         self.sent_bytes += len(data)
 
     def _receive(self, at_end: PrsyncError | None) -> bytes:
+        acknowledge_now(self.connection)
         try:
             data = self.connection.recv(RECEIVE_BYTES)
         except TimeoutError:

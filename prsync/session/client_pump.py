@@ -10,6 +10,7 @@ import socket
 import time
 
 from prsync.errors import PrsyncError, SocketError, TransferTimeout
+from prsync.net.connect import acknowledge_now
 from prsync.transfer.receiver import Need, Receiver
 
 FAREWELL_SECONDS = 1.0  # for telling the remote of a failure
@@ -130,6 +131,7 @@ def run_pull(wire: Wire) -> None:
             poller.modify(wire.connection, wanted)
             asked = wanted
         limit = wire.wait_limit()
+        acknowledge_now(wire.connection)
         poller.poll(None if limit is None else limit * 1000)
         if limit is not None and not wire.receive_some():
             now = time.monotonic()
