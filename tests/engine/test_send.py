@@ -383,3 +383,49 @@ def test_send_cancelled_ends_at_once(tree: pathlib.Path) -> None:
     with pytest.raises(EngineError) as caught:
         session.send.step()
     assert caught.value.code == ExitCode.SIGNAL
+
+
+def test_send_mutated_requests_end_or_are_refused(tree: pathlib.Path) -> None:
+    """Whatever a client asks for: an error with rsync's codes, or a reply; the lists of a large tree among it."""
+    for number in range(40):
+        (tree / "dirs" / f"d{number}" / "sub").mkdir(parents=True)
+        (tree / "dirs" / f"d{number}" / "sub" / "f").write_bytes(b"x" * number)
+    data = (tree / "b").read_bytes()[:20_000]
+    (tree / "b").write_bytes(data)
+    head, sums = sums_of(data[:10_000], 700, 8)
+    # The first list: "." is 1, a 2, b 3, c 4, d 5, the directory 6; then the lists of the directories below it.
+    valid = [
+        (0, request(3) + request(1, head=head) + sums),
+        (lib.PS_LOG_INFO, b"noise\n"),
+        (0, request(1, 0x3808, extra=b"\x82\x03abc") + request(3, 8) + request(2, 8)),
+        (0, b"\xff\x02" + bytes([9, 1, 2, 3, 4]) + NDX_DONE * 20),
+        (22, bytes(4)),
+        (0, NDX_DONE * 66),
+    ]
+    rng = random.Random(8)
+
+    def mutate(data: bytes) -> bytes:
+        raw = bytearray(data)
+        at = rng.randrange(len(raw))
+        if rng.random() < 0.7:
+            raw[at] = rng.choice([rng.randrange(256), 0, 0xFF, 0xFE])
+        else:
+            raw[at : at + rng.randrange(4)] = rng.randbytes(rng.randrange(4))
+        return bytes(raw)
+
+    codes = set()
+    for _ in range(400):
+        victim = rng.randrange(len(valid) + 2)  # one part, the whole with its envelope, or nothing
+        raw = b"".join(frame(mutate(data) if n == victim else data, code) for n, (code, data) in enumerate(valid))
+        if victim == len(valid):
+            raw = mutate(raw)
+        session = Session(tree, ["."], recurse=1, inc_recurse=1, links=1, append=rng.choice([0, 0, 1, 2]))
+        try:
+            session.ask(bytes(raw), rng.choice([0, 0, 13, 400]))
+            codes.add(0)
+        except RuntimeError:
+            pass  # the session had ended before all of it was fed
+        except EngineError as error:
+            codes.add(error.code)
+        assert len(session.data) < 10_000_000
+    assert codes >= {0, 2, 12}
