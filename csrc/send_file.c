@@ -143,7 +143,8 @@ static int choose_way(ps_send *s) {
         return PS_OK;
     }
     if (!h->count || !s->size) return PS_OK;
-    bool in_place = (o->inplace && s->r.basis == PS_BASIS_FNAME) || (o->inplace_partial_dir && s->r.basis == PS_BASIS_PARTIAL_DIR);
+    bool update = o->inplace || o->append; /* --append updates in place, in its redo too */
+    bool in_place = (update && s->r.basis == PS_BASIS_FNAME) || (o->inplace_partial_dir && s->r.basis == PS_BASIS_PARTIAL_DIR);
     s->state = SEND_DELTA;
     if (!match_begin(s->match, s->sums, &s->hasher, s->fd, s->size, in_place, s->sum, on_match, s))
         return ps_fail_memory(s->ctx, "the block search");

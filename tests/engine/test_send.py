@@ -270,6 +270,21 @@ def test_send_append_redo_is_a_full_request(tree: pathlib.Path) -> None:
     assert reply.checksum == hashlib.md5(data).digest()
 
 
+@pytest.mark.parametrize("option", ["inplace", "append", ""])
+def test_send_in_place_never_refers_to_what_is_overwritten(tree: pathlib.Path, option: str) -> None:
+    one, two = (random.Random(seed).randbytes(7000) for seed in (1, 2))
+    (tree / "a").write_bytes(two + one)
+    session = Session(tree, NAMES, **({option: 1} if option else {}))
+    head, sums = sums_of(one + two, 700, 16)
+    if option == "append":  # its second request, after the first went wrong
+        session.ask(frame(request(1)))
+        session.reply()
+    session.ask(frame(request(0 if option == "append" else 1, head=head) + sums))
+    reply = session.reply()
+    assert reply.tokens[:10] == list(range(10, 20))
+    assert reply.tokens[10:] == ([one] if option else list(range(10)))
+
+
 def test_send_append_skips_a_file_that_became_shorter(tree: pathlib.Path) -> None:
     session = Session(tree, NAMES, append=1)
     os.truncate(tree / "b", 5)
