@@ -12,6 +12,7 @@ struct ps_rules;
 #define PS_F_MOUNT_DIR 0x0004
 #define PS_F_IMPLIED_DIR 0x0008
 #define PS_F_DUPLICATE 0x0010    /* sender: sent, but a double of another entry */
+#define PS_F_SWARM 0x0004        /* receiver, regular files: comes from the swarm and is not settled */
 #define PS_F_REDO 0x0010         /* receiver: failed verification once, is asked for again */
 #define PS_F_DELETED 0x0020      /* cleaned away as a double: inactive, keeps its ndx */
 #define PS_F_HLINKED 0x0040
@@ -70,6 +71,8 @@ struct ps_flist {
     bool done_sent;      /* receiver, inc_recurse: the generator has written this list's NDX_DONE and is through with it. The
                           * receiver drops the list when the sender's NDX_DONE for it comes back: echoed items before that
                           * still refer to it. */
+    bool answered;       /* receiver: the sender has echoed that NDX_DONE; its remaining files come from the swarm */
+    i32 in_swarm;        /* receiver: how many they are; the list stays in memory until they are settled */
     ps_flist *next, *prev;
 };
 

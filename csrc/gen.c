@@ -124,25 +124,46 @@ static void adopt_first_list(ps_gen *g) {
         if (g->all->dir_entries[i].list_ndx == l->ndx_start + (i32)l->low) g->all->dir_entries[i].file.flags |= PS_F_DIR_CREATED;
 }
 
+/* Lists that the sender is through with go, but for those that still have files in the swarm. */
+static void drop_lists(ps_gen *g) {
+    ps_flist *l;
+    while ((l = g->all->first) && l->answered && !l->in_swarm) {
+        if (g->kids.list == l) g->kids.list = NULL;
+        flists_drop_first(g->all);
+    }
+}
+
 int gen_first_list_done(ps_gen *g) {
     ps_flist *l = g->all->first;
+    while (l && l->answered) l = l->next;
     if (!l || !l->done_sent) return ps_fail(g->c, 12, 0, "the sender ended a file list that is still in use (protocol error)");
-    if (g->kids.list == l) g->kids.list = NULL;
-    flists_drop_first(g->all);
+    l->answered = true;
+    drop_lists(g);
     return PS_OK;
 }
 
-static ps_file *settled_file(ps_gen *g, i32 ndx, ps_flist **list) {
-    ps_file *f = flists_file(g->all, ndx, list);
-    if (!f) ps_fail(g->c, 2, 0, "File-list index %d is not in the file list", ndx);
-    return f;
+static void touch_parent(ps_gen *g, const ps_flist *l) {
+    if (g->delete_mode == PS_DELETE_DELAY || !g->dir_tweaking) return; /* all of them at the end, or never */
+    if (l->parent_ndx < 0 || l->parent_ndx >= (i32)g->all->dir_entry_count) return;
+    gen_touch_up(g, gen_dir_list(g), &g->all->dir_entries[l->parent_ndx].file);
+}
+
+/* A file of the swarm. Its list may have ended long ago; its directory has a new time then. */
+static int swarm_settled(ps_gen *g, ps_flist *l, ps_file *f) {
+    f->flags &= (u16)~PS_F_SWARM;
+    g->swarm_open--;
+    if (--l->in_swarm || !l->done_sent) return PS_OK;
+    if (g->c->o.inc_recurse) touch_parent(g, l);
+    drop_lists(g);
+    return PS_OK;
 }
 
 int gen_settled(ps_gen *g, i32 ndx, ps_settled how) {
     ps_flist *l;
-    ps_file *f = settled_file(g, ndx, &l);
-    if (!f) return PS_FAIL;
+    ps_file *f = flists_file(g->all, ndx, &l);
     const ps_opts *o = &g->c->o;
+    if (!f) return ps_fail(g->c, 2, 0, "File-list index %d is not in the file list", ndx);
+    if (S_ISREG(f->mode) && f->flags & PS_F_SWARM) return swarm_settled(g, l, f);
     if (l->done_sent) return PS_OK; /* sent unasked, after the end of its list: nothing waits for it */
     if (o->remove_source_files) {
         g->active_count--;
@@ -217,7 +238,7 @@ static void route_files(ps_gen *g) {
         g->c->o.swarm = 0;
         gen_entry(g, l, f, ndx, false);
         g->c->o.swarm = swarm;
-        l->in_progress--; /* the queue's own; the request has taken another */
+        if (g->c->o.inc_recurse) l->in_progress--; /* the queue's own; the request has taken another */
     }
 }
 
@@ -235,9 +256,7 @@ void gen_finish_lists(ps_gen *g, bool redo) {
         ps_flist *l = g->first;
         if (!l || g->cur == l || l->in_progress || l->to_redo) return;
         gen_put_ndx(g, PS_NDX_DONE);
-        if (g->delete_mode != PS_DELETE_DELAY && g->dir_tweaking && l->parent_ndx >= 0 &&
-            l->parent_ndx < (i32)g->all->dir_entry_count)
-            gen_touch_up(g, gen_dir_list(g), &g->all->dir_entries[l->parent_ndx].file);
+        if (!l->in_swarm) touch_parent(g, l);
         l->done_sent = true;
         g->first = l->next;
     }
@@ -252,16 +271,30 @@ const ps_gen_job *gen_jobs(const ps_gen *g, size_t *count) {
 
 void gen_jobs_taken(ps_gen *g) { g->job_count = 0; }
 
+static ps_file *undecided_file(ps_gen *g, i32 ndx, ps_flist **list) {
+    ps_file *f = flists_file(g->all, ndx, list);
+    if (!f || (*list)->done_sent || !g->undecided) {
+        ps_fail(g->c, 13, 0, "file-list index %d waits for no route", ndx);
+        return NULL;
+    }
+    g->undecided--;
+    return f;
+}
+
 int gen_route_classic(ps_gen *g, i32 ndx) {
-    if (!flists_file(g->all, ndx, NULL)) return PS_FAIL;
+    ps_flist *l;
+    if (!undecided_file(g, ndx, &l)) return PS_FAIL;
     return queue_push(&g->classic, ndx) ? PS_OK : ps_fail_memory(g->c, "the generator");
 }
 
 int gen_route_swarm(ps_gen *g, i32 ndx) {
     ps_flist *l;
-    if (!flists_file(g->all, ndx, &l)) return PS_FAIL;
-    (void)l;
+    ps_file *f = undecided_file(g, ndx, &l);
+    if (!f) return PS_FAIL;
+    f->flags |= PS_F_SWARM;
+    l->in_swarm++;
     g->swarm_open++;
+    if (g->c->o.inc_recurse) l->in_progress--;
     return PS_OK;
 }
 
@@ -355,6 +388,7 @@ static int list_files(ps_gen *g) {
     if (g->c->o.inc_recurse) {
         g->state = GEN_LIST_END;
     } else {
+        if (g->undecided) return PS_AGAIN;
         gen_put_ndx(g, PS_NDX_DONE);
         g->state = GEN_WAIT_PHASE;
         if (deletes_during(g)) gen_delete_leave(g);
@@ -406,19 +440,21 @@ static int end_delayed(ps_gen *g) {
     return PS_OK;
 }
 
-static int delete_late(ps_gen *g) {
+/* true: all is deleted that is to be deleted late. */
+static bool delete_late(ps_gen *g) {
     if (g->delete_mode == PS_DELETE_DELAY) gen_delete_delayed(g);
-    if (g->delete_mode == PS_DELETE_AFTER && !g->solo && g->first && !gen_delete_pass(g)) return PS_OK;
+    if (g->delete_mode == PS_DELETE_AFTER && !g->solo && g->all->first && !gen_delete_pass(g)) return false;
     if (g->c->o.max_delete >= 0 && g->skipped_deletes) {
         ps_log(g->c, PS_LOG_WARNING, "Deletions stopped due to --max-delete limit (%d skipped)\n", g->skipped_deletes);
         g->c->io_error |= PS_IOERR_DEL_LIMIT;
     }
-    if (g->c->o.protocol >= 31 && !early_delete(g)) {
-        put_del_stats(g);
-        gen_put_ndx(g, PS_NDX_DONE);
-    }
-    g->state = GEN_WAIT_DELETED;
-    return PS_OK;
+    return true;
+}
+
+static void tell_late_deletes(ps_gen *g) {
+    if (g->c->o.protocol < 31 || early_delete(g)) return;
+    put_del_stats(g);
+    gen_put_ndx(g, PS_NDX_DONE);
 }
 
 /* Directory times and modes that the run has changed; goes on from g->at. */
@@ -426,7 +462,7 @@ static bool touch_up_all(ps_gen *g) {
     bool incremental = g->c->o.inc_recurse;
     if ((!g->retouch_perms && !g->retouch_times) || !g->dir_tweaking) return true;
     if (incremental && g->delete_mode != PS_DELETE_DELAY) return true;
-    ps_flist *l = incremental ? gen_dir_list(g) : g->first;
+    ps_flist *l = incremental ? gen_dir_list(g) : g->all->first;
     u32 end = incremental ? g->all->dir_entry_count : l ? l->count : 0;
     for (u32 done = 0; g->at < end; g->at++) {
         if (gen_touch_up(g, l, incremental ? &g->all->dir_entries[g->at].file : &l->files[g->at]) && ++done == STEP_ENTRIES)
@@ -458,15 +494,28 @@ static int advance(ps_gen *g) {
         g->at = 0;
         g->state = GEN_DELETE_LATE;
         return PS_OK;
-    case GEN_DELETE_LATE: return delete_late(g);
+    case GEN_DELETE_LATE:
+        /* The session does not wait for the swarm: what has to be done after it follows the goodbye. */
+        g->swarm_first = g->swarm_open > 0;
+        if (!g->swarm_first && !delete_late(g)) return PS_OK;
+        tell_late_deletes(g);
+        g->state = GEN_WAIT_DELETED;
+        return PS_OK;
     case GEN_WAIT_DELETED:
         if (g->c->o.protocol >= 31 && g->phases_ended == 3) return PS_AGAIN;
+        g->at = 0;
+        g->state = g->swarm_first ? GEN_SWARM : GEN_TOUCH_UP;
+        if (g->swarm_first) gen_put_ndx(g, PS_NDX_DONE); /* the goodbye */
+        return PS_OK;
+    case GEN_SWARM:
+        if (g->swarm_open) return PS_AGAIN;
+        if (!delete_late(g)) return PS_OK;
         g->at = 0;
         g->state = GEN_TOUCH_UP;
         return PS_OK;
     case GEN_TOUCH_UP:
         if (!touch_up_all(g)) return PS_OK;
-        gen_put_ndx(g, PS_NDX_DONE); /* the goodbye */
+        if (!g->swarm_first) gen_put_ndx(g, PS_NDX_DONE);
         g->state = GEN_DONE;
         return PS_DONE;
     case GEN_DONE: return PS_DONE;

@@ -20,6 +20,7 @@ typedef enum { /* where gen_step goes on */
     GEN_WAIT_DELAYED,
     GEN_DELETE_LATE,
     GEN_WAIT_DELETED,
+    GEN_SWARM,
     GEN_TOUCH_UP,
     GEN_DONE
 } gen_state;
@@ -56,7 +57,9 @@ struct ps_gen {
     ndx_queue redo, links, successes, classic;
     ps_gen_job *jobs;
     size_t job_count, job_cap;
+    size_t undecided;  /* jobs that have no route yet */
     i64 swarm_open;    /* files in the swarm and not settled */
+    bool swarm_first;  /* deletions and directory times follow the goodbye, after the swarm */
     i32 active_count;  /* --remove-source-files: asked for and not settled */
     i64 active_bytes;
     /* options as the generator sees them */
@@ -132,7 +135,6 @@ ps_flist *gen_dir_list(ps_gen *g);
 int gen_lstat(ps_gen *g, const char *path, struct stat *st);
 int gen_link(ps_gen *g, const char *from, const char *to, bool outside); /* outside: `from` is in an alternate destination */
 int gen_stat_follow(ps_gen *g, const char *path, struct stat *st);
-void gen_list_only(ps_gen *g, gen_item *it);
 
 /* gen_file.c */
 void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct stat *st, gen_type have, u32 del_flags, u32 wire_mode);

@@ -391,10 +391,6 @@ void gen_entry(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx, bool own_list) {
     gen_item it;
     item_init(g, &it, l, f, ndx);
     bool is_dir = it.type == FT_DIR, early = is_dir && o->inc_recurse && !own_list;
-    if (o->list_only) {
-        if (!early && !(is_dir && !o->implied_dirs && f->flags & PS_F_IMPLIED_DIR)) gen_list_only(g, &it);
-        return;
-    }
     if (g->skip_depth >= 0) {
         if (it.depth > g->skip_depth) {
             if (is_dir)

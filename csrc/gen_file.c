@@ -117,6 +117,7 @@ static bool queue_job(ps_gen *g, const gen_item *it, const basis *b, int real_re
     }
     ps_gen_job *j = &g->jobs[g->job_count++];
     *j = (ps_gen_job){.ndx = it->ndx, .size = it->f->size, .basis_size = b->there ? b->size : 0, .basis = b->type};
+    g->undecided++;
     j->iflags = gen_item_flags(g, it->f, real_ret, real, request_flags(g, b), NULL);
     return true;
 }
@@ -130,7 +131,8 @@ static void request(ps_gen *g, gen_item *it, const basis *b, int fd, int real_re
     }
     if (o->inc_recurse && !o->dry_run) it->l->in_progress++;
     if (gen_follows_links(g, it)) it->f->flags |= PS_F_FILE_SENT;
-    if (o->swarm && !o->dry_run && !g->redoing && it->f->size > 0) {
+    /* Names of a hard-link group wait for each other with items for the sender, so they take the classic way. */
+    if (o->swarm && !o->dry_run && !g->redoing && it->f->size > 0 && !gen_follows_links(g, it)) {
         queue_job(g, it, b, real_ret, real);
     } else {
         gen_put_ndx(g, it->ndx);

@@ -1,6 +1,5 @@
-/* Symlinks, devices and specials; how something that exists is replaced in one step (atomic_create). --list-only. */
+/* Symlinks, devices and specials; how something that exists is replaced in one step (atomic_create). */
 #include "gen.h"
-#include "render.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -194,18 +193,4 @@ void gen_device(ps_gen *g, gen_item *it, int statret, struct stat *st) {
     if (it->code != GEN_NO_CODE && o->info_name >= 1) ps_log(g->c, it->code, "%s\n", item_path(g, it));
     if (gen_follows_links(g, it)) gen_finish_link(g, it, NULL, -1);
     if (o->remove_source_files == 1 && !o->dry_run) gen_send_success(g, it->ndx);
-}
-
-/* ---- --list-only ------------------------------------------------------------------------------------- */
-
-void gen_list_only(ps_gen *g, gen_item *it) {
-    const ps_file *f = it->f;
-    char perms[11], size[40], when[20], path[PS_LIMIT_NAME + 1];
-    perm_string(f->mode, perms);
-    time_string(f->mtime, when);
-    int n = (int)big_num(f->size, g->c->o.human_readable, size);
-    const char *target = g->c->o.links && S_ISLNK(f->mode) ? file_link(it->l, f) : NULL;
-    file_path(g->all, it->l, f, path);
-    ps_log(g->c, PS_LOG_INFO, "%.10s %*.*s %s %s%s%s\n", perms, g->c->o.human_readable ? 14 : 11, n, size, when, path,
-           target ? " -> " : "", target ? target : "");
 }

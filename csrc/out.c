@@ -714,18 +714,21 @@ void outs_abort_all(ps_outs *o) {
     while (o->first) out_abort(o->first, true);
 }
 
-void outs_finish_delayed(ps_outs *o, void (*done)(void *owner, i32 ndx), void *owner) {
+void outs_finish_delayed(ps_outs *o, void (*done)(void *owner, i32 ndx, bool ok), void *owner) {
     char partial[PS_LIMIT_NAME + 1], shown[PS_FULL_FNAME];
     for (u32 i = 0; i < o->later_count; i++) {
         const char *path = arena_at(&o->later_paths, o->later[i].path), *from, *to;
-        if (!out_partial_path(o->c, path, partial)) continue;
+        if (!out_partial_path(o->c, path, partial)) {
+            done(owner, o->later[i].ndx, false);
+            continue;
+        }
         int dir = partial_dir_fd(o, partial, &from), final = -1;
         if (dir >= 0) final = root_parent(o->root, path, &to);
-        if (dir < 0 || final < 0 || renameat(dir, from, final, to) < 0)
+        bool ok = dir >= 0 && final >= 0 && renameat(dir, from, final, to) == 0;
+        if (!ok)
             ps_log_errno(o->c, PS_LOG_ERROR_XFER, errno, "rsync: [receiver] rename failed for %s (from %s)",
                          full_fname(o->c, path, shown), partial);
-        else
-            done(owner, o->later[i].ndx);
+        done(owner, o->later[i].ndx, ok);
         if (dir >= 0) close(dir);
         partial_dir_remove(o, partial);
     }

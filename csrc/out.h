@@ -38,8 +38,8 @@ int out_copy(ps_out *out, i64 offset, i64 len, int from, i64 from_offset);
 ps_out_result out_finish(ps_out *out, i64 size, bool verified, bool from_partial);
 void out_abort(ps_out *out, bool may_keep);
 
-/* Puts delayed updates into place (receiver.c:handle_delayed_updates); done is called for each that succeeded. */
-void outs_finish_delayed(ps_outs *o, void (*done)(void *owner, i32 ndx), void *owner);
+/* Puts delayed updates into place (receiver.c:handle_delayed_updates); done is called for each. */
+void outs_finish_delayed(ps_outs *o, void (*done)(void *owner, i32 ndx, bool ok), void *owner);
 
 /* The file in --partial-dir for a path; 0 where there is none (not asked for, or the name is too long). */
 size_t out_partial_path(const ps_ctx *c, const char *path, char out[PS_LIMIT_NAME + 1]);

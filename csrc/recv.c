@@ -115,12 +115,13 @@ static int find_entry(ps_recv *r, ps_flist *dirs) {
     if (!file) {
         ps_flist *l = r->all->first;
         while (l && l->ndx_start - 1 != r->ndx) l = l->next;
-        if (!l || l->parent_ndx < 0 || (u32)l->parent_ndx >= r->all->dir_entry_count) return bad_index(r, r->ndx);
+        if (!l || l->answered || l->parent_ndx < 0 || (u32)l->parent_ndx >= r->all->dir_entry_count) return bad_index(r, r->ndx);
         r->current = l;
         *dirs = (ps_flist){.names = r->all->dir_arena, .ndx_start = r->ndx, .parent_ndx = -1, .count = 1};
         list = dirs;
         file = &r->all->dir_entries[l->parent_ndx].file;
     } else {
+        if (list->answered) return bad_index(r, r->ndx); /* it may go at any time */
         r->current = list;
     }
     if (!file_active(file)) return ps_fail(r->c, 2, 0, "refusing transfer of cleared file index %d", r->ndx);
@@ -173,9 +174,10 @@ static int take_item(ps_recv *r, ps_mux_in *m) {
     return PS_OK;
 }
 
-static void delayed_done(void *owner, i32 ndx) {
+static void delayed_done(void *owner, i32 ndx, bool ok) {
     ps_recv *r = owner;
-    if (r->gen) gen_settled(r->gen, ndx, PS_SETTLED_OK);
+    /* rsync's receiver says nothing of a failure; what came from the swarm is waited for all the same. */
+    if (r->gen && (ok || r->c->o.swarm)) gen_settled(r->gen, ndx, ok ? PS_SETTLED_OK : PS_SETTLED_FAILED);
 }
 
 void recv_place_delayed(ps_recv *r) {
@@ -184,6 +186,7 @@ void recv_place_delayed(ps_recv *r) {
 
 static int list_ended(ps_recv *r) {
     const ps_flist *first = r->all->first;
+    while (first && first->answered) first = first->next;
     if (first && r->current == first) r->current = first->next;
     r->lists_left--;
     r->lists_gone++;
