@@ -63,6 +63,19 @@ static void announce(ps_recv *r) {
         ps_log(r->c, PS_LOG_INFO, "%s\n", r->path);
 }
 
+/* receiver.c: without -p the mode follows what is there. */
+static void settle_mode(ps_recv *r, const struct stat *st) {
+    ps_file *f = r->file;
+    if (r->c->o.perms) return;
+    if (r->basis < 0 && r->perms_dir != f->dir) {
+        const char *leaf;
+        int dir = root_parent(r->root, r->path, &leaf);
+        r->default_perms = dir < 0 ? attrs_default_perms() : attrs_dir_perms(dir);
+        r->perms_dir = f->dir;
+    }
+    f->mode = attrs_dest_mode(r->c, f->mode, st->st_mode, r->default_perms, r->basis >= 0);
+}
+
 /* The data come all the same and must be read over. */
 static void discard(ps_recv *r) {
     r->discard = true;
@@ -105,7 +118,7 @@ int recv_file_begin(ps_recv *r) {
             r->basis_size = st.st_size;
         }
     }
-    if (!c->o.perms) r->file->mode = attrs_dest_mode(c, r->file->mode, st.st_mode, r->default_perms, r->basis >= 0);
+    settle_mode(r, &st);
     r->updating = r->from_partial && c->o.inplace_partial_dir;
     r->small = r->file->size <= (i64)PS_RECV_SMALL && !r->updating && !r->progress;
     if (r->small) return PS_OK;

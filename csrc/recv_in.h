@@ -37,7 +37,7 @@ struct ps_recv {
     bool delayed_due;           /* --delay-updates: the time has come */
     const ps_flist *current;    /* rsync's cur_flist: of the last record; NULL once all have ended */
     u32 lists_left, lists_gone; /* received and not ended by the sender; ended */
-    u32 default_perms;
+    u32 default_perms, perms_dir; /* without -p: what new files get; the directory it was looked up for */
 
     /* the record */
     i32 ndx;

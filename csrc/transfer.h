@@ -122,6 +122,7 @@ int gen_first_list_done(ps_gen *g);
 /* Attributes of a finished file (rsync.c:set_file_attrs, dest_mode, chmod rules). */
 u32 chmod_tweak(const ps_ctx *c, u32 mode); /* chmod.c:tweak_mode with the compiled rules */
 u32 attrs_default_perms(void);          /* ACCESSPERMS without the umask: dest_mode's default_perms */
+u32 attrs_dir_perms(int dirfd);         /* the same for new entries of a directory: its default ACL, else the umask */
 bool attrs_same_time(const ps_ctx *c, i64 a, u32 a_ns, i64 b, u32 b_ns); /* util1.c:same_time */
 /* shown: the path beneath the root, as for full_fname. Returns whether something was changed (or would be, in a dry run). have: the entry's state, NULL when it must be looked up.
  * On a failure it has been logged. */
