@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from prsync.engine.push import Send
 from prsync.engine.rules import RuleSet
 from prsync.errors import ExitCode, PrsyncError
 from prsync.options import Options, as_bytes
+from prsync.protocol.filter_syntax import CvsSources
 from prsync.protocol.filters import FilterParser
 from prsync.protocol.negotiation import Negotiated
 from prsync.session.daemon_arguments import Expander, clean_path, open_beneath, split_at_module
@@ -77,7 +79,9 @@ class SenderJob:
     def prepare(self, source: MuxInput) -> None:
         """Reads the filter list and the names of --files-from; makes the sender. Raises PrsyncError, Hangup."""
         options, context = self.options, self.context
-        parser = FilterParser(self._read_rule_file, protocol=context.options.protocol, am_sender=True)
+        parser = FilterParser(
+            self._read_rule_file, cvs=self._cvs_sources, protocol=context.options.protocol, am_sender=True
+        )
         for rule in read_filter_list(source):
             parser.received(rule)
         if options.cvs_exclude:
@@ -144,6 +148,15 @@ class SenderJob:
     def _read_rule_file(self, name: bytes) -> bytes:
         """A file that a client's merge rule names: beneath the module, and not one that the daemon hides."""
         return self._read_beneath(clean_path(name, keep_dot_dirs=False))
+
+    def _cvs_sources(self) -> CvsSources:
+        """What -C reads here (exclude.c:get_cvs_excludes): .cvsignore in the root of a chroot, and our CVSIGNORE."""
+        variable = self.worker.environment.get("CVSIGNORE")
+        text = None
+        if self.entered.chrooted:
+            with contextlib.suppress(OSError):
+                text = self._read_beneath(b".cvsignore")
+        return CvsSources(text, None if variable is None else as_bytes(variable))
 
     def _read_beneath(self, path: bytes) -> bytes:
         number = open_beneath(self.entered.root, path, os.O_RDONLY)
