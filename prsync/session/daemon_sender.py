@@ -62,9 +62,11 @@ class SenderJob:
             (lib.PS_STR_USER, entered.user),
             (lib.PS_STR_HOST, worker.host),
             (lib.PS_STR_ADDRESS, worker.address),
-            (lib.PS_STR_CURR_DIR, entered.directory),
         ):
             context.set_string(which, as_bytes(text))
+        # Messages show paths within the module (util1.c:full_fname), with a slash in front where that is the root.
+        if entered.directory == "/":
+            context.set_string(lib.PS_STR_CURR_DIR, b"/")
         patterns = entered.module.values.text("dont compress", worker.environment)
         if self.options.skip_compress is not None:
             patterns = " ".join(f"*.{suffix}" for suffix in self.options.skip_compress.split("/") if suffix)

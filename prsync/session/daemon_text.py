@@ -69,6 +69,7 @@ class TextStream:
         self.sock = sock
         self.buffer = bytearray()
         self.deadline: float | None = None
+        self.idle_limit: float | None = None  # seconds that one read or write may take, where there is no deadline
 
     def set_deadline(self, seconds: float | None) -> None:
         """Counts from now, over all reads that follow; None: no limit."""
@@ -136,7 +137,8 @@ class TextStream:
         try:
             data = self.sock.recv(RECEIVE_BYTES)
         except TimeoutError:
-            raise Hangup("daemon handshake timeout") from None
+            limit = None if self.deadline is not None else self.idle_limit
+            raise Hangup(f"io timeout after {limit:.0f} seconds" if limit else "daemon handshake timeout") from None
         except OSError as error:
             raise Hangup from error
         if not data:
@@ -145,7 +147,7 @@ class TextStream:
 
     def _arm(self) -> None:
         if self.deadline is None:
-            self.sock.settimeout(None)
+            self.sock.settimeout(self.idle_limit)
             return
         left = self.deadline - time.monotonic()
         if left <= 0:

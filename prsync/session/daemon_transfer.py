@@ -8,7 +8,8 @@ import attrs
 
 from prsync.errors import EngineError, ExitCode, PrsyncError
 from prsync.options import Options, as_text
-from prsync.options_server import limit_verbosity, parse_server_arguments
+from prsync.options_read import Reader
+from prsync.options_server import limit_verbosity, refused_rows
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send, Wishes
 from prsync.session.daemon_arguments import Received, read_arguments
 from prsync.session.daemon_connection import Entered, Worker, become_busy, linger
@@ -33,14 +34,13 @@ class Request:
 def serve_transfer(worker: Worker, entered: Entered) -> int:
     """From `@RSYNCD: OK` to the goodbye; the exit code. Raises Hangup and Refusal while that is still the way to say it."""
     request = _read_request(worker, entered)
-    worker.text.set_deadline(None)
-    become_busy()
     options = request.options
     module_timeout = entered.module.values.number("timeout")
     timeout = options.io_timeout
     if module_timeout > 0 and (not timeout or module_timeout < timeout):
         timeout = module_timeout
-    worker.sock.settimeout(timeout or None)
+    worker.text.set_deadline(None)
+    worker.text.idle_limit = timeout or None
     try:
         negotiated = _negotiate(worker, entered, options)
     except PrsyncError as error:
@@ -54,6 +54,7 @@ def serve_transfer(worker: Worker, entered: Entered) -> int:
         job.prepare(MuxInput(worker.text))
     except PrsyncError as error:
         return _tell_failure(worker, negotiated, error)
+    become_busy()
     return _pump(worker, job, timeout, options.bwlimit or worker.options.bwlimit)
 
 
@@ -76,13 +77,14 @@ def _read_request(worker: Worker, entered: Entered) -> Request:
 
 
 def _parse(received: Received, refused: str) -> tuple[Options, PrsyncError | None]:
-    words = [as_text(word) for word in received.options]
+    words = [as_text(word) for word in (*received.options, b".", *received.paths)]
+    reader = Reader({}, server=True, refused=refused_rows(refused))
     try:
-        return parse_server_arguments([*words, ".", *map(as_text, received.paths)], refused), None
+        return reader.parse_server(words), None
     except PrsyncError as error:
-        # What is needed to say so: who sends, and what the client can understand.
-        info = next((w.partition("e.")[2] for w in words if w.startswith("-") and not w.startswith("--") and "e." in w), "")
-        return Options(am_server=True, am_sender="--sender" in words, client_info="." + info), error
+        # What was read until then decides how the client can be told (clientserver.c: RERR_UNSUPPORTED for any error).
+        error.code = ExitCode.UNSUPPORTED
+        return Options(**{**reader.values, "am_server": True, "client_info": reader.get("shell_cmd") or ""}), error
 
 
 def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
