@@ -83,7 +83,9 @@ def test_inner_path_of_a_chroot_is_the_module(start_daemon: Start, tree: pathlib
                                                    "sub/caf\u00e9 \n"}),
     ],
 )  # fmt: skip
-def test_daemons_rules_hide(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, setting: str, gone: set[str]) -> None:
+def test_daemons_rules_hide(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, setting: str, gone: set[str]
+) -> None:
     (tmp_path / "rules").write_text("# a comment\n/sub/one\n")
     daemon = start_daemon(MODULE + f"use chroot = no\nuid = {os.getuid()}\n{setting}\n")
     assert daemon.rsync("-a", "::mod/", f"{tmp_path}/dest/").returncode == 0
@@ -190,7 +192,7 @@ def test_timeout_ends_a_client_that_stands_still(start_daemon: Start, tree: path
     daemon.wait_for_log("io timeout after 1 seconds from UNDETERMINED (127.0.0.1) -- exiting")
 
 
-def test_timeout_ends_a_transfer_whose_client_does_not_read(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_timeout_ends_a_client_that_does_not_read(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tree / "huge").write_bytes(b"")
     os.truncate(tree / "huge", 1 << 30)
     daemon = start_daemon(MODULE + f"use chroot = no\nuid = {os.getuid()}\ntimeout = 1\n")
