@@ -107,7 +107,16 @@ void swarm_free(ps_swarm *s) {
     if (s->have_hasher) block_hasher_free(&s->hasher);
     free(s->found);
     free(s->scratch);
+    free(s->prefix);
     free(s);
+}
+
+int ps_swarm_set_prefix(ps_swarm *s, const u8 *prefix, size_t len) {
+    if (len > PS_LIMIT_NAME) return ps_fail(s->p.c, 1, 0, "a source path of %zu bytes", len);
+    free(s->prefix);
+    s->prefix_len = len;
+    s->prefix = strndup((const char *)prefix, len);
+    return s->prefix ? PS_OK : ps_fail_memory(s->p.c, "a source path");
 }
 
 void ps_swarm_set_no_data(ps_swarm *s, bool no_data) { s->no_data = no_data; }

@@ -103,6 +103,8 @@ struct ps_swarm {
     ps_swarm_parts p;
     ps_swarm_counts counts;
     bool no_data;
+    char *prefix;
+    size_t prefix_len; /* 0: none */
     double now;
     swarm_job *jobs;
     u32 job_count, job_cap, free_job;

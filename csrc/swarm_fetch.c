@@ -11,7 +11,7 @@ static size_t entry_bytes(ps_swarm *s, const swarm_job *j) {
     char path[PS_LIMIT_NAME + 1] = "";
     ps_flist *list;
     swarm_file(s, j, &list, path);
-    return 2 + strlen(path) + 8 + 8 + 32 + 8 + 8;
+    return 2 + (s->prefix_len ? s->prefix_len + 1 : 0) + strlen(path) + 8 + 8 + 32 + 8 + 8;
 }
 
 static u32 bundle_new(ps_swarm *s) {
@@ -106,7 +106,9 @@ static void put_entry(ps_swarm *s, swarm_request *r, u32 job, const char *path, 
     const swarm_job *j = &s->jobs[job];
     ps_buf *b = &s->entries;
     size_t n = strlen(path);
-    buf_u16(b, (u16)n);
+    size_t before = s->prefix_len ? s->prefix_len + 1 : 0;
+    buf_u16(b, (u16)(before + n));
+    if (before) buf_put(b, s->prefix, s->prefix_len), buf_u8(b, '/');
     buf_put(b, path, n);
     buf_u64(b, (u64)j->size);
     buf_u64(b, (u64)f->mtime);
@@ -326,9 +328,21 @@ int ps_swarm_missing(ps_swarm *s, u32 id, u32 entry, i32 reason) {
     return PS_OK;
 }
 
+/* A piece has one remote source: what came of an unfinished one is forgotten. */
+static void forget_unfinished(swarm_job *j, const swarm_entry *e, u32 from, u32 to) {
+    u32 bits = piece_log2((u64)j->size);
+    u64 piece = (u64)(e->offset + e->got) >> bits;
+    if (!e->got || e->got == e->length || piece < from || piece >= to) return;
+    if (out_piece(j->out, piece) == PS_PIECE_OPEN) out_piece_again(j->out, piece);
+}
+
 int ps_swarm_shrink(ps_swarm *s, u32 id, u32 last) {
     swarm_request *r = find_request(s, id);
-    if (r && !r->small && last < r->last) r->last = last;
+    if (!r || r->small || last >= r->last) return PS_OK;
+    swarm_job *j = swarm_job_at(s, r->job);
+    if (j && j->state == JOB_LARGE && j->out)
+        for (u32 i = 0; i < r->count; i++) forget_unfinished(j, &r->entries[i], last, r->last);
+    r->last = last;
     return PS_OK;
 }
 
@@ -364,10 +378,7 @@ static void leftover_pieces(ps_swarm *s, swarm_request *r, ps_leftover *left) {
         swarm_entry *e = &r->entries[i];
         left->missing += e->missing != 0;
         left->stale += e->missing == 2;
-        /* A piece has one remote source: what came of an unfinished one is forgotten. */
-        if (!e->got || e->got == e->length) continue;
-        u64 piece = (u64)(e->offset + e->got) >> bits;
-        if (piece < r->last && out_piece(j->out, piece) == PS_PIECE_OPEN) out_piece_again(j->out, piece);
+        forget_unfinished(j, e, 0, r->last);
     }
     u64 at = (u64)r->first << bits, len, end = piece_end(j, r->last);
     left->first = left->last = r->last;

@@ -55,6 +55,10 @@ class Swarm:
         handle = lib.ps_pull_swarm(pull.handle)
         return None if handle == ffi.NULL else cls(pull, handle)
 
+    def set_prefix(self, prefix: bytes) -> None:
+        """Where the transfer's names lie within the module: empty, or a path without a slash at its end."""
+        self._context.check(lib.ps_swarm_set_prefix(self._handle, prefix, len(prefix)))
+
     def set_no_data(self, no_data: bool) -> None:
         lib.ps_swarm_set_no_data(self._handle, no_data)
 

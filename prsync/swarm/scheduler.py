@@ -15,7 +15,7 @@ import attrs
 
 from prsync.protocol import limits
 from prsync.protocol.frames import SourceKind, SourceReport, Verdict
-from prsync.swarm.work import Action, Assign, Cancel, Drop, GiveUp, Request, Shrink, Source, Unit, UnitKind
+from prsync.swarm.work import Action, Assign, Drop, GiveUp, Request, Shrink, Source, TakeOver, Unit, UnitKind
 
 RATE_WEIGHT = 0.3
 REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
@@ -87,12 +87,6 @@ class Scheduler:
                 source.stale_files += 1
             self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source.id}))
 
-    def missing(self, source: int, unit: Unit, stale: bool) -> None:
-        """One file of a request that goes on is not to be had there."""
-        if stale:
-            self.sources[source].stale_files += 1
-        self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source}))
-
     def busy(self, source: int, seconds: float, remaining: Iterable[Unit], now: float) -> None:
         """The source asks to be left alone for a while; its requests come back."""
         entry = self.sources[source]
@@ -112,13 +106,20 @@ class Scheduler:
         entry.backoff = min(entry.backoff * 2, limits.BACKOFF_SECONDS_MAX)
         return []
 
-    def corrupt(self, source: int, unit: Unit, remaining: Iterable[Unit], now: float) -> list[Action]:
-        """A piece, or a small file, did not match its digest: the source is dropped, everything of it comes from elsewhere."""
+    def corrupt(self, source: int, remaining: Iterable[Unit], now: float) -> list[Action]:
+        """A piece, or a small file, did not match its digest: the source is dropped, everything of it comes from elsewhere.
+        `remaining`: all that it was asked for and has not delivered, the bad part included."""
         entry = self.sources[source]
         entry.bad_pieces += 1
-        self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source}))
-        self._take_back(entry, remaining, now)
+        self._take_back(entry, (attrs.evolve(unit, excluded=unit.excluded | {source}) for unit in remaining), now)
         return self._drop(entry, Verdict.CORRUPT, "a piece did not match the origin's digest", now)
+
+    def cut(self, request: int, last: int) -> None:
+        """Only pieces before `last` fit the request; the rest waits."""
+        entry = self.requests[request]
+        entry.unit, rest = entry.unit.split(last - entry.unit.first)
+        entry.left = entry.unit.size
+        self.waiting.appendleft(rest)
 
     def refuse_source(self, source: int, reason: str, now: float) -> list[Action]:
         """The source cannot be used at all: a forbidden address, no such module, access denied."""
@@ -294,7 +295,7 @@ class Scheduler:
         unit, holder = victim.unit, self.sources[victim.source]
         holder.overtaken = victim.left >= unit.size or now - holder.last_progress > 2 * REQUEST_SECONDS
         self._release(victim.id, now)
-        return [Cancel(victim.id), self._assign(source, unit, now)]
+        return [TakeOver(victim.id, self._assign(source, unit, now).request)]
 
     def _seconds_left(self, request: Request, now: float) -> float:
         """By the holder's rate; a holder that has stopped moving counts as slower the longer it stands still."""

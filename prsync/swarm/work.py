@@ -55,8 +55,11 @@ class Shrink:
 
 
 @attrs.frozen
-class Cancel:
-    request: int
+class TakeOver:
+    """Request `old` ends; what is left of it is the work of request `new`, of another source."""
+
+    old: int
+    new: int
 
 
 @attrs.frozen
@@ -75,7 +78,7 @@ class GiveUp:
     unit: Unit
 
 
-Action = Assign | Shrink | Cancel | Drop | GiveUp
+Action = Assign | Shrink | TakeOver | Drop | GiveUp
 
 
 @attrs.define

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prsync.protocol.frames import SourceKind, Verdict
 from prsync.swarm.scheduler import Policy, Scheduler, runs_of_pieces
-from prsync.swarm.work import Action, Assign, Cancel, Drop, GiveUp, Shrink, Unit, UnitKind
+from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
 MIB = 1 << 20
 TICK = 0.05
@@ -55,8 +55,11 @@ class Simulation:
                 case Shrink(request, last):
                     source, unit, have = self.active[request]
                     self.active[request] = (source, unit.split(last - unit.first)[0], have)
-                case Cancel(request):
-                    del self.active[request]
+                case TakeOver(old, new):
+                    del self.active[old]
+                    request = self.scheduler.requests[new]
+                    self.active[new] = (request.source, request.unit, 0.0)
+                    self.holders.setdefault(request.unit.job, set()).add(request.source)
                 case Drop(source, verdict, _):
                     self.dropped[source] = verdict
                     self.active = {r: a for r, a in self.active.items() if a[0] != source}
@@ -110,8 +113,7 @@ class Simulation:
                 continue
             del self.active[request]
             if self.now >= model.corrupts:
-                self.scheduler.finished(request, self.now)
-                self.act(self.scheduler.corrupt(number, unit, self.lost(number), self.now))
+                self.act(self.scheduler.corrupt(number, [unit, *self.lost(number)], self.now))
                 return
             self.complete(unit)
             self.scheduler.finished(request, self.now)

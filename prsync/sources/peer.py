@@ -1,0 +1,154 @@
+"""A peer as a source: a daemon that speaks nominate/1, the origin too (protocol-spec/nominate-1.md §1, fetch and data)."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import trio
+
+from prsync.engine.context import Context, Status
+from prsync.engine.fetch import Memory, PeerFetch
+from prsync.errors import PrsyncError, SocketError, StartError, StreamError
+from prsync.net.handshake import Handshake, Login
+from prsync.protocol.extension import FrameStates, State
+from prsync.protocol.frames import Bye, FrameType, Hello, Report, encode_frame
+from prsync.protocol.negotiation import Negotiated, Wishes
+from prsync.sources.base import Flush, SlotFree, SourceRefused, SourceSettings, below
+from prsync.sources.connection import open_connection
+
+RECEIVE_BYTES = 512 << 10
+SEND_BYTES = 64 << 10
+PEER_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvuQ", b"--prsync-peer", b".")
+HANDSHAKE_SECONDS = 15.0
+
+
+def no_password() -> bytes:
+    raise StartError("the mirror wants a password; none is sent to nominated mirrors")
+
+
+def enter_peer(connection: socket.socket, module: bytes, login: Login, seconds: float = HANDSHAKE_SECONDS) -> Handshake:
+    """The blocking handshake of a peer connection, up to the first frame. Raises StartError and its kin.
+
+    `Handshake.rest` holds what the daemon has sent already.
+    """
+    handshake = Handshake(connection, seconds)
+    if not handshake.enter(module, login, swarm=True, show=lambda line: None):
+        raise SourceRefused("the daemon ended the connection")
+    negotiated: Negotiated = handshake.negotiate([*PEER_ARGUMENTS, module + b"/"], None, Wishes(handshake.protocol))
+    if not negotiated.nominate:
+        raise SourceRefused("the daemon does not speak nominate/1 for this module")
+    return handshake
+
+
+class PeerSource:
+    """One peer connection. `connected`: a socket that is through its handshake, with what came beyond it (for credentials)."""
+
+    def __init__(
+        self,
+        settings: SourceSettings,
+        memory: Memory,
+        flush: Flush,
+        slot_free: SlotFree,
+        connected: tuple[socket.socket, bytes] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._flush = flush
+        self._slot_free = slot_free
+        self._connected = connected
+        self._engine = PeerFetch(Context(), memory)
+        self._states = FrameStates(State.PEER_CLIENT_AGREED)
+        self._wake = trio.Event()
+        self._ending = False
+
+    def request(self, request: int, count: int, entries: bytes) -> None:
+        self._engine.request(request, count, below(entries, self._settings.url.below))
+        self._wake.set()
+
+    def cancel(self, request: int) -> None:
+        self._engine.cancel(request)
+
+    def report(self, report: Report) -> None:
+        """Sends a report and says bye; the connection ends when the remote closes it."""
+        self._engine.put_frame(encode_frame(report))
+        self._engine.put_frame(encode_frame(Bye()))
+        self._ending = True
+        self._wake.set()
+
+    def _open(self) -> tuple[socket.socket, bytes]:
+        connection = open_connection(self._settings)
+        try:
+            url = self._settings.url
+            rest = enter_peer(connection, url.module.encode("utf-8", "surrogateescape"), Login(b"", no_password)).rest
+        except BaseException:
+            connection.close()
+            raise
+        return connection, rest
+
+    async def run(self, opened: Callable[[], None]) -> None:
+        if self._connected is not None:
+            connection, rest = self._connected
+        else:
+            connection, rest = await trio.to_thread.run_sync(self._open, abandon_on_cancel=True)
+        connection.setblocking(False)
+        stream = trio.socket.from_stdlib_socket(connection)
+        self._engine.put_frame(encode_frame(Hello()))
+        try:
+            with stream:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._send, stream)
+                    await self._receive(stream, rest, opened)
+                    nursery.cancel_scope.cancel()
+        except* PrsyncError as group:
+            raise _first(group) from None
+        finally:
+            self._engine.close()
+
+    async def _send(self, stream: trio.socket.SocketType) -> None:
+        while True:
+            data = bytes(self._engine.output()[:SEND_BYTES])
+            if not data:
+                self._wake = trio.Event()
+                await self._wake.wait()
+                continue
+            try:
+                self._engine.sent(await stream.send(data))
+            except OSError as error:
+                raise SocketError(f"{self._settings.url}: {error.strerror}") from None
+
+    async def _receive(self, stream: trio.socket.SocketType, rest: bytes, opened: Callable[[], None]) -> None:
+        buffer = bytearray(RECEIVE_BYTES)
+        view = memoryview(buffer)
+        if rest:
+            await self._take(rest, opened)
+        while True:
+            try:
+                count = await stream.recv_into(buffer)
+            except OSError as error:
+                raise SocketError(f"{self._settings.url}: {error.strerror}") from None
+            if not count:
+                if self._ending:
+                    return
+                raise StreamError(f"{self._settings.url}: the mirror closed the connection")
+            await self._take(view[:count], opened)
+
+    async def _take(self, data: bytes | memoryview, opened: Callable[[], None]) -> None:
+        self._engine.feed(data)
+        while True:
+            status = self._engine.step()
+            for frame in self._engine.take_frames():
+                if self._states.receive(frame[0]) and frame[0] == FrameType.HELLO:
+                    opened()
+            await self._flush()
+            if status is Status.AGAIN:
+                return
+            if status is Status.DONE:
+                raise StreamError(f"{self._settings.url}: the mirror said goodbye")
+            if status is Status.FULL:
+                await self._slot_free()
+
+
+def _first(group: BaseExceptionGroup[PrsyncError]) -> PrsyncError:
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an exception group is never empty")

@@ -1,0 +1,398 @@
+"""The swarm as the main process runs it: decisions by the scheduler, digests and delivery by the core, data by the fetcher.
+
+Synchronous, like the receiver's pump: the session's loop calls `turn` after the pump has worked, `readable` and `writable` when
+the fetcher's socket is, and waits no longer than `wake_at`. Time is an argument.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+
+from prsync.engine import swarm as core
+from prsync.engine.context import Event, Status
+from prsync.engine.pull import Pull
+from prsync.errors import EngineError, ExitCode
+from prsync.protocol import limits
+from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
+from prsync.swarm.fetcher import FetcherHandle
+from prsync.swarm.scheduler import Policy, Scheduler
+from prsync.swarm.wire import FETCH, Message, Messages, encode, encode_json, encode_number, number_of
+from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
+
+MSG_NOMINATE = 117
+ORIGIN = 0
+RECEIVE_BYTES = 1 << 18
+STEPS_PER_TURN = 64
+REPORT_SECONDS = 3.0
+
+
+@attrs.frozen
+class Settings:
+    """What the swarm is told of the run. origin_url: of the module; prefix: where the transfer's names lie within it.
+
+    bandwidth: bytes a second over all sources, 0 for no limit. only: the origin's data are not to be used.
+    """
+
+    origin_url: str
+    origin_address: str
+    prefix: bytes
+    family: int = 0
+    bind_address: str | None = None
+    connect_seconds: float = 0.0
+    proxy: tuple[str, int, str] | None = None
+    bandwidth: int = 0
+    only: bool = False
+    stall_seconds: float = limits.STALL_SECONDS
+
+
+class SwarmControl:
+    """The swarm of one pull, from the nomination to the report. Raises EngineError when the run has failed."""
+
+    def __init__(
+        self,
+        pull: Pull,
+        fetcher: FetcherHandle,
+        settings: Settings,
+        nomination: Nomination,
+        no_data: bool,
+        drain: Callable[[], None],
+        now: float,
+    ) -> None:
+        """`drain`: hands on the core's log records and events; the session passes the swarm's events to `event`."""
+        self._pull = pull
+        self._drain = drain
+        self._now = now
+        self._fetcher = fetcher
+        self._settings = settings
+        self._no_data = no_data
+        self.scheduler = Scheduler(
+            Policy(stall_seconds=settings.stall_seconds, origin_equal=nomination.origin is OriginPlace.EQUAL)
+        )
+        self._core: core.Swarm | None = None
+        self._messages = Messages()
+        self._outbox = bytearray()
+        self._origin_lacks: set[tuple[UnitKind, int]] = set()
+        self._reopen: list[tuple[float, int]] = []  # (when, source): connections to be tried again
+        self._urls: dict[int, Mirror] = {}
+        self._consumed: deque[tuple[int, int]] = deque()  # (records, bytes) that the bandwidth does not allow yet
+        self._bandwidth_from, self._released = now, 0
+        self._asked_again = now
+        self.gave_up = False
+        self._start(nomination, now)
+
+    # ---- the beginning -------------------------------------------------------------------------
+
+    def _start(self, nomination: Nomination, now: float) -> None:
+        s = self._settings
+        self._post(
+            encode_json(
+                Message.GO,
+                origin=s.origin_address,
+                family=s.family,
+                bind_address=s.bind_address,
+                connect_seconds=s.connect_seconds,
+                proxy=s.proxy,
+            )
+        )
+        if not self._no_data and not s.only:
+            self._urls[ORIGIN] = Mirror(SourceKind.PEER, s.origin_url)
+            self.scheduler.add_source(ORIGIN, s.origin_url, SourceKind.PEER, now, origin=True)
+        for number, mirror in enumerate(nomination.mirrors[: limits.SOURCES_MAX], start=1):
+            self._urls[number] = mirror
+            self.scheduler.add_source(number, mirror.url, mirror.kind, now)
+        for number in self._urls:
+            self._connect(number)
+
+    def _connect(self, number: int) -> None:
+        mirror = self._urls[number]
+        self._post(encode_json(Message.SOURCE, id=number, source=mirror.kind, url=mirror.url, origin=number == ORIGIN))
+
+    def _post(self, message: bytes) -> None:
+        self._outbox += message
+
+    # ---- the session's loop --------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        return self._fetcher.connection.fileno()
+
+    @property
+    def wants_to_write(self) -> bool:
+        return bool(self._outbox)
+
+    def writable(self) -> None:
+        try:
+            count = self._fetcher.connection.send(memoryview(self._outbox)[:RECEIVE_BYTES])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._fetcher_died()
+        del self._outbox[:count]
+
+    def readable(self, now: float) -> bool:
+        """Takes what the fetcher reports. False: nothing was there."""
+        self._now = now
+        try:
+            data = self._fetcher.connection.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError:
+            data = b""
+        if not data:
+            self._fetcher_died()
+        for kind, body in self._messages.feed(data):
+            if kind is Message.RECORDS:
+                self._deliver(body, now)
+            elif kind is Message.OPEN:
+                self.scheduler.source_open(number_of(body), now)
+            elif kind is Message.CLOSED:
+                fields = json.loads(body)
+                self._closed(int(fields["id"]), str(fields["reason"]), bool(fields["refused"]), now)
+        return True
+
+    def _fetcher_died(self) -> None:
+        raise EngineError("the fetcher process ended unexpectedly", ExitCode.CRASHED)
+
+    def turn(self, idle: bool, now: float) -> bool:
+        """Everything that can be done without waiting. idle: the generator waits, so small requests go out as they are.
+
+        False: nothing more can be done until something happens.
+        """
+        self._now = now
+        if self._core is None:
+            self._core = core.Swarm.of(self._pull)
+            if self._core is None:
+                return False
+            self._core.set_prefix(self._settings.prefix)
+            self._core.set_no_data(self._no_data)
+        swarm = self._core
+        swarm.set_now(now)
+        swarm.ask(idle)
+        if swarm.counts.pending:
+            swarm.expire_pending(now - limits.PENDING_SECONDS)
+        if swarm.counts.later:
+            self._ask_later(swarm, now)
+        busy = True
+        for _ in range(STEPS_PER_TURN):
+            status = swarm.step(not self.scheduler.waiting and (idle or not self.scheduler.requests))
+            self._drain()
+            if status is Status.AGAIN:
+                busy = False
+                break
+        self._try_again(now)
+        self._release(now)
+        self._act(self.scheduler.decide(now), now)
+        return busy
+
+    def wake_at(self, now: float) -> float | None:
+        times = [t for t in (self.scheduler.wake_at(now),) if t is not None]
+        times += [when for when, _ in self._reopen]
+        if self._core is not None and (self._core.counts.pending or self._core.counts.later):
+            times.append(now + 0.5)
+        if self._consumed:
+            times.append(now + 0.05)
+        return min(times) if times else None
+
+    # ---- deliveries ----------------------------------------------------------------------------
+
+    def _deliver(self, records: bytes, now: float) -> None:
+        assert self._core is not None, "records come only for requests"
+        view = memoryview(records)
+        moved = 0
+        while view:
+            done, progress, _ = self._core.deliver(self._fetcher.memory, self._fetcher.slot_size, view)
+            for request, size in progress:
+                self.scheduler.progress(request, size, now)
+                moved += size
+            view = view[done * core.RECORD_BYTES :]
+            self._drain()
+        self._pull.context.stats.total_read += moved
+        self._consumed.append((len(records) // core.RECORD_BYTES, moved))
+        self._release(now)
+
+    def _release(self, now: float) -> None:
+        """Gives slots back to the fetcher; with --bwlimit no faster than the limit."""
+        count = 0
+        limit = self._settings.bandwidth
+        while self._consumed:
+            records, size = self._consumed[0]
+            if limit and self._released > limit * (now - self._bandwidth_from + 0.1):
+                break
+            self._consumed.popleft()
+            self._released += size
+            count += records
+        if count:
+            self._post(encode_number(Message.CONSUMED, count))
+
+    # ---- events of the core --------------------------------------------------------------------
+
+    def event(self, event: Event) -> bool:
+        """An event of the core, from the pump's drain. False: not the swarm's."""
+        if event.kind not in core.EVENTS:
+            return False
+        self._event(event, self._now)
+        return True
+
+    def _event(self, event: Event, now: float) -> None:
+        if event.kind == core.BUNDLE:
+            self.scheduler.add_unit(Unit(UnitKind.BUNDLE, event.a, 0, 1, event.b))
+        elif event.kind == core.RUN:
+            first, last = (int.from_bytes(event.text[i : i + 4], "little") for i in (0, 4))
+            self.scheduler.add_unit(Unit(UnitKind.PIECES, event.a, first, last, event.b))
+        elif event.kind == core.BAD:
+            self._bad(event, now)
+        elif event.kind == core.ENDED:
+            self._ended(event.a, event.code == 1, event.b, now)
+
+    def _bad(self, event: Event, now: float) -> None:
+        request = self.scheduler.requests.get(event.a)
+        if request is None:
+            return
+        units = self._leftovers(request.source)
+        if event.code < 0:  # the small file lies in a bundle of its own; a bad piece is among what is left of its request
+            bundle = int.from_bytes(event.text, "little")
+            units.append(Unit(UnitKind.BUNDLE, bundle, 0, 1, limits.CUT_OVER_BYTES, request.unit.excluded))
+        self._act(self.scheduler.corrupt(request.source, units, now), now)
+
+    def _ended(self, number: int, busy: bool, seconds: int, now: float) -> None:
+        request = self.scheduler.requests.get(number)
+        if request is None:
+            return
+        if busy:
+            self.scheduler.busy(request.source, float(seconds), self._leftovers(request.source), now)
+            return
+        units, missing, stale = self._leftover(number, request.unit)
+        if request.source == ORIGIN:
+            self._origin_lacks |= {(unit.kind, unit.job) for unit in units if missing}
+        if missing and units:
+            self.scheduler.sources[request.source].stale_files += max(stale - 1, 0)
+            self.scheduler.refused(number, stale > 0, units, now)
+            return
+        self.scheduler.finished(number, now)
+        for unit in units:
+            self.scheduler.add_unit(unit)
+
+    def _leftover(self, number: int, unit: Unit) -> tuple[list[Unit], int, int]:
+        """What is left of a request: units for others, and how many of its entries were missing, stale."""
+        assert self._core is not None
+        left = self._core.close_request(number)
+        units: list[Unit] = []
+        if left.files:
+            units.append(Unit(UnitKind.BUNDLE, left.bundle, 0, 1, left.bundle_bytes, unit.excluded))
+        if left.first < left.last:
+            units.append(Unit(UnitKind.PIECES, left.job, left.first, left.last, left.bytes, unit.excluded))
+        return units, left.missing, left.stale
+
+    def _leftovers(self, source: int) -> list[Unit]:
+        """Of all requests that a source holds; the fetcher is told to forget them."""
+        units: list[Unit] = []
+        for request in list(self.scheduler.sources[source].requests.values()):
+            units += self._leftover(request.id, request.unit)[0]
+            self._post(encode_number(Message.CANCEL, request.id))
+        return units
+
+    # ---- sources -------------------------------------------------------------------------------
+
+    def _closed(self, number: int, reason: str, refused: bool, now: float) -> None:
+        source = self.scheduler.sources.get(number)
+        if source is None or source.dropped is not None:
+            return
+        units = self._leftovers(number)
+        if refused:
+            for request in list(source.requests):
+                self.scheduler.finished(request, now)
+            self.scheduler.waiting.extendleft(units)
+            self._act(self.scheduler.refuse_source(number, reason, now), now)
+            return
+        self._act(self.scheduler.closed(number, reason, units, now), now)
+        if source.dropped is None:
+            self._reopen.append((source.blocked_until, number))
+
+    def _try_again(self, now: float) -> None:
+        due = [number for when, number in self._reopen if when <= now]
+        self._reopen = [entry for entry in self._reopen if entry[0] > now]
+        for number in due:
+            self._connect(number)
+
+    def _ask_later(self, swarm: core.Swarm, now: float) -> None:
+        """No-data session: files without a digest are asked for again, for as long as a pending answer may take."""
+        if now - self._asked_again >= 1.0:
+            self._asked_again = now
+            swarm.ask_again(now - 1.0)
+        if now - self._bandwidth_from > 6 * limits.PENDING_SECONDS:
+            swarm.give_up_later()
+            self.gave_up = True
+
+    # ---- actions -------------------------------------------------------------------------------
+
+    def _act(self, actions: list[Action], now: float) -> None:
+        queue = deque(actions)
+        while queue:
+            match queue.popleft():
+                case Assign(request, source, unit):
+                    self._open(request, source, unit, now)
+                case Shrink(request, last):
+                    assert self._core is not None
+                    self._core.shrink(request, last)
+                case TakeOver(old, new):
+                    self._take_over(old, new, now)
+                case Drop(source, _, _):
+                    self._post(encode_number(Message.DROP, source))
+                case GiveUp(unit):
+                    self._give_up(unit)
+
+    def _open(self, request: int, source: int, unit: Unit, now: float) -> None:
+        assert self._core is not None
+        if unit.kind is UnitKind.BUNDLE:
+            entries: core.Entries | None = self._core.open_bundle(request, unit.job)
+            taken = unit.last
+        else:
+            entries, taken = self._core.open_pieces(request, unit.job, unit.first, unit.last)
+        if entries is None:
+            self.scheduler.finished(request, now)
+            return
+        if taken < unit.last:
+            self.scheduler.cut(request, taken)
+        self._post(encode(Message.FETCH, FETCH.pack(request, source, entries.entries) + entries.data))
+
+    def _take_over(self, old: int, new: int, now: float) -> None:
+        """What is left of an old request becomes the new one's work."""
+        request = self.scheduler.requests[new]
+        self._post(encode_number(Message.CANCEL, old))
+        units, _, _ = self._leftover(old, request.unit)
+        if not units:
+            self.scheduler.finished(new, now)
+            return
+        request.unit = units[0]
+        request.left = units[0].size
+        self._open(new, request.source, units[0], now)
+
+    def _give_up(self, unit: Unit) -> None:
+        assert self._core is not None
+        self.gave_up = True
+        vanished = (unit.kind, unit.job) in self._origin_lacks
+        if unit.kind is UnitKind.BUNDLE:
+            self._core.give_up_bundle(unit.job, vanished)
+        else:
+            self._core.give_up_job(unit.job, vanished)
+
+    # ---- the end -------------------------------------------------------------------------------
+
+    def reports(self) -> tuple[SourceReport, ...]:
+        return self.scheduler.reports()
+
+    def end(self) -> None:
+        """Reports to the origin what each source did, and lets the fetcher go once the report is out."""
+        mirrors = tuple(r for r in self.reports() if r.url != self._settings.origin_url)
+        self._post(encode(Message.REPORT, encode_frame(Report(mirrors))))
+        connection = self._fetcher.connection
+        connection.settimeout(REPORT_SECONDS)
+        try:
+            connection.sendall(self._outbox)
+            while connection.recv(RECEIVE_BYTES):
+                pass
+        except OSError:
+            return
