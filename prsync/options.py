@@ -206,6 +206,8 @@ class Options:
     trust_sender: int = 0
     # prsync's own
     mirrors: str = "auto"
+    mirror_timeout: int = 0  # seconds; 0: the default
+    peer: int = 0  # server: a peer connection
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)

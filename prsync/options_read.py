@@ -129,7 +129,7 @@ class Reader:
         return self.finish(words.rest)
 
     def parse_server(self, arguments: Sequence[str]) -> Options:
-        words = Words(arguments, Index(table.ROWS), REMOTE)
+        words = Words(arguments, Index(table.ROWS, table.SESSION_ROWS), REMOTE)
         while found := words.next():
             self.take(*found, words)
         return self.finish(words.rest)

@@ -347,7 +347,7 @@ ROWS: tuple[Row, ...] = (
     _r("no-detach", ACTION, "daemon", text="with --daemon: stay in the foreground"),
 )
 
-# prsync's own; never sent to a remote.
+# prsync's own, on a client's command line; never sent to a remote.
 OWN_ROWS: tuple[Row, ...] = (
     _r(
         "mirrors",
@@ -356,7 +356,11 @@ OWN_ROWS: tuple[Row, ...] = (
         text="take data from nominated mirrors: auto, off, or only (never from the origin)",
         metavar="WHEN",
     ),
+    _r("mirror-timeout", NUMBER, "mirror_timeout", text="drop a mirror that delivers nothing for so long", metavar="SECONDS"),
 )
+
+# prsync's own, in the arguments of a session (protocol-spec/nominate-1.md §1).
+SESSION_ROWS: tuple[Row, ...] = (_r("prsync-peer", FLAG, "peer"),)
 
 
 def documented_rows(rows: tuple[Row, ...] = ROWS + OWN_ROWS) -> list[tuple[str, str, str]]:
