@@ -18,12 +18,9 @@ from prsync.protocol.negotiation import (
     NegotiationServer,
     Send,
     Wishes,
-    decode_names,
-    decode_varint,
-    encode_names,
-    encode_varint,
     own_names,
 )
+from prsync.protocol.wire import decode_names, decode_varint, encode_names, encode_varint
 
 FOLDER = pathlib.Path(__file__).parents[2] / "protocol-spec" / "vectors" / "classic"
 VECTORS = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("negotiation-*.json"))]
@@ -104,8 +101,9 @@ def test_sides_agree(protocol: int, compress: bool, info: str) -> None:
 
 @pytest.mark.parametrize(
     ("client_list", "server_list", "chosen"),
-    [("md5 xxh128", "", "md5"), ("", "sha1 md5", "md5"), ("xxhash", "", "xxh64"), ("bogus md4", "", "md4"), ("md5 & sha1", "", "md5")],
-)
+    [("md5 xxh128", "", "md5"), ("", "sha1 md5", "md5"), ("xxhash", "", "xxh64"), ("bogus md4", "", "md4"),
+     ("md5 & sha1", "", "md5")],
+)  # fmt: skip
 def test_environment_lists_limit_the_choice(client_list: str, server_list: str, chosen: str) -> None:
     client, server = exchange(Wishes(32, checksum_list=client_list), Wishes(32, checksum_list=server_list), FULL[0] + FULL[2:])
     assert client.checksum == server.checksum == chosen
@@ -126,8 +124,8 @@ def test_choice_outside_the_servers_list_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "level", "expected"),
-    [("zlib", 0, ("none", 0)), ("zlib", 99, ("zlib", 9)), ("zlib", -1, ("zlib", 6)), ("zstd", 0, ("zstd", 3)), ("zstd", 99, ("zstd", 22)),
-     ("lz4", 5, ("lz4", 0)), ("zstd", None, ("zstd", 3))],
+    [("zlib", 0, ("none", 0)), ("zlib", 99, ("zlib", 9)), ("zlib", -1, ("zlib", 6)), ("zstd", 0, ("zstd", 3)),
+     ("lz4", 5, ("lz4", 0)), ("zstd", 99, ("zstd", 22)), ("zstd", None, ("zstd", 3))],
 )  # fmt: skip
 def test_level_is_kept_within_the_kinds_range(kind: str, level: int | None, expected: tuple[str, int]) -> None:
     client, _ = exchange(*(Wishes(32, compress_choice=kind, compress=True, compress_level=level),) * 2, FULL[0] + FULL[2:])
