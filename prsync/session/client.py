@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prsync.errors import ExitCode
 from prsync.net.connect import Route, connect
@@ -12,6 +12,9 @@ from prsync.options import Options, as_bytes
 from prsync.options_hosts import Target
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.session.output import INFO, Output
+
+if TYPE_CHECKING:
+    pass
 
 
 class Request(NamedTuple):

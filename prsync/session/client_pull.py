@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from prsync.engine import pull as engine_pull
 from prsync.engine.context import Context, Event
@@ -18,10 +19,14 @@ from prsync.protocol.negotiation import Negotiated, Wishes
 from prsync.session.client import Request
 from prsync.session.client_pump import Wire, run_pull
 from prsync.session.client_rules import encode_names, traits
-from prsync.session.output import LOG
+from prsync.session.output import INFO, LOG
 from prsync.session.setup import fill_context
 from prsync.session.summary import summary
 from prsync.transfer.receiver import Receiver
+
+if TYPE_CHECKING:
+    from prsync.session.client_swarm import ClientSwarm
+    from prsync.swarm.fetcher import FetcherHandle
 
 
 class Prepared:
@@ -32,9 +37,11 @@ class Prepared:
         self.names = names
 
 
-def pull(request: Request, handshake: Handshake, module: str, prepared: Prepared) -> ExitCode:
-    negotiated = negotiate(request, handshake, module)
-    session = PullSession(request, handshake, negotiated, prepared)
+def pull(
+    request: Request, handshake: Handshake, module: str, prepared: Prepared, fetcher: FetcherHandle | None = None
+) -> ExitCode:
+    negotiated = negotiate(request, handshake, module, fetcher is not None)
+    session = PullSession(request, handshake, negotiated, prepared, fetcher)
     return session.run()
 
 
@@ -64,8 +71,16 @@ def _encoded(words: Iterable[str]) -> list[bytes]:
 class PullSession:
     """One pull. The receiver's pump is driven by `run_pull`; messages go to the output as they come."""
 
-    def __init__(self, request: Request, handshake: Handshake, negotiated: Negotiated, prepared: Prepared) -> None:
+    def __init__(
+        self,
+        request: Request,
+        handshake: Handshake,
+        negotiated: Negotiated,
+        prepared: Prepared,
+        fetcher: FetcherHandle | None = None,
+    ) -> None:
         self.request, self.negotiated = request, negotiated
+        self.swarm: ClientSwarm | None = None
         self.options: Options = request.options
         self.output = request.output
         self.context = Context()
@@ -82,6 +97,8 @@ class PullSession:
         target = request.target
         destination = None if target.destination is None else as_bytes(target.destination)
         self.receiver = Receiver(self.context, destination, self.output.record, self._event, self.rules.handle)
+        if fetcher is not None and negotiated.nominate:
+            self.swarm = self._join_swarm(fetcher)  # its hello comes before the filter list
         self.receiver.pull.put(sent_rules)
         names = b"" if prepared.names is None else encode_names(prepared.names)
         if names and negotiated.protocol >= 31:
@@ -92,6 +109,11 @@ class PullSession:
         stats.total_written += handshake.sent_bytes
         stats.total_read += handshake.received_bytes - len(handshake.rest)
         self.wire = Wire(handshake.connection, self.receiver, float(handshake.timeout), handshake.rest, names)
+
+    def _join_swarm(self, fetcher: FetcherHandle) -> ClientSwarm:
+        from prsync.session.client_swarm import ClientSwarm
+
+        return ClientSwarm(self.receiver, self.options, self.request.target, self.request.route, fetcher)
 
     def _imply(self, names: list[bytes] | None) -> None:
         """The names that the sender may list; all, where it is trusted (options.c: trust_sender_args)."""
@@ -108,10 +130,15 @@ class PullSession:
     def _event(self, event: Event) -> None:
         if event.kind == engine_pull.IO_TIMEOUT and (not self.wire.timeout or event.a < self.wire.timeout):
             self.wire.timeout = float(event.a)
+        elif self.swarm is not None:
+            self.swarm.event(event, self.wire)
 
     def run(self) -> ExitCode:
         try:
-            run_pull(self.wire)
+            if self.swarm is None:
+                run_pull(self.wire)
+            else:
+                self.swarm.run(self.wire)
         except BaseException as failure:
             self._abort(failure)
             raise
@@ -120,6 +147,8 @@ class PullSession:
         code = self.receiver.exit_code()
         if code is ExitCode.OK and self.output.got_transfer_error:
             code = ExitCode.PARTIAL
+        if self.swarm is not None:
+            code = self.swarm.exit_code(code)
         if self.options.logfile_name and (code is ExitCode.OK):
             stats = self.context.stats
             line = f"sent {stats.total_written} bytes  received {stats.total_read} bytes  total size {stats.total_size}\n"
@@ -138,3 +167,6 @@ class PullSession:
         seconds = time.monotonic() - self.request.started
         for code, line in summary(self.options, self.context.stats, self.negotiated.protocol, seconds):
             self.output.say(code, line)
+        if self.swarm is not None and self.options.info_at_least("STATS", 2):
+            for line in self.swarm.source_lines(self.options.human_readable):
+                self.output.say(INFO, line)

@@ -43,7 +43,7 @@ class Settings:
     family: int = 0
     bind_address: str | None = None
     connect_seconds: float = 0.0
-    proxy: tuple[str, int, str] | None = None
+    proxy: tuple[str, str, str] | None = None
     bandwidth: int = 0
     only: bool = False
     stall_seconds: float = limits.STALL_SECONDS

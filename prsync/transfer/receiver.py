@@ -43,6 +43,11 @@ class Receiver:
         self._blocked = False  # input is left in the buffer
         self._ended = False  # the remote has said its last
 
+    @property
+    def ended(self) -> bool:
+        """The session's goodbye is over; local work, or a swarm's, may still be under way."""
+        return self._ended
+
     def drain(self) -> None:
         """Hands on what the core has to say. Called by the pump; needed by others only after an error."""
         for code, text in self.context.drain_log():
