@@ -137,6 +137,7 @@ int gen_link(ps_gen *g, const char *from, const char *to, bool outside); /* outs
 int gen_stat_follow(ps_gen *g, const char *path, struct stat *st);
 
 /* gen_file.c */
+void gen_seen_after_owner(const ps_gen *g, const ps_file *f, struct stat *st);
 void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct stat *st, gen_type have, u32 del_flags, u32 wire_mode);
 
 /* gen_node.c: symlinks, devices, specials */

@@ -173,7 +173,20 @@ static bool destination_newer(ps_gen *g, gen_item *it, int statret, const struct
     return true;
 }
 
-static void unchanged(ps_gen *g, gen_item *it, const struct stat *st, const char *partial) {
+/* rsync.c:set_file_attrs looks again after it has changed the owner of a set-id file, before it sets the mode: what is
+ * itemized then is the new owner and the lost bits. */
+void gen_seen_after_owner(const ps_gen *g, const ps_file *f, struct stat *st) {
+    const ps_opts *o = &g->c->o;
+    bool uid = o->am_root && o->owner && st->st_uid != f->uid;
+    bool gid = o->group && !(f->flags & PS_F_SKIP_GROUP) && st->st_gid != f->gid;
+    if (o->dry_run || !(st->st_mode & (S_ISUID | S_ISGID)) || S_ISDIR(st->st_mode) || !(uid || gid)) return;
+    if (uid) st->st_uid = f->uid;
+    if (gid) st->st_gid = f->gid;
+    if (st->st_mode & S_IXGRP) st->st_mode &= ~(mode_t)S_ISGID;
+    st->st_mode &= ~(mode_t)S_ISUID;
+}
+
+static void unchanged(ps_gen *g, gen_item *it, struct stat *st, const char *partial) {
     const ps_opts *o = &g->c->o;
     if (partial) drop_partial(g, partial);
     int flags = g->attrs_report | (o->checksum ? PS_ATTRS_ACCURATE_TIME : 0);
@@ -181,6 +194,7 @@ static void unchanged(ps_gen *g, gen_item *it, const struct stat *st, const char
     bool loud = flags && o->info_name >= 2, tweaked = o->am_daemon && g->c->chmod_count;
     if (loud || tweaked || o->checksum || (st->st_mode ^ it->f->mode) & GEN_MODE_BITS || !gen_same_attrs(g, it->f, st))
         attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), it->l, it->f, st, flags);
+    gen_seen_after_owner(g, it->f, st);
     if (it->itemizing) gen_itemize(g, it, it->ndx, 0, st, 0, 0, NULL);
     if (gen_follows_links(g, it)) gen_finish_link(g, it, st, -1);
     if (o->remove_source_files == 1 && !o->dry_run) gen_send_success(g, it->ndx);

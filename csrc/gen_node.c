@@ -119,8 +119,9 @@ static bool leads_outside(const char *target, const char *path) {
 }
 
 /* An entry whose data is in place already. */
-static void up_to_date(ps_gen *g, gen_item *it, const struct stat *st) {
+static void up_to_date(ps_gen *g, gen_item *it, struct stat *st) {
     attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), it->l, it->f, st, g->attrs_report);
+    gen_seen_after_owner(g, it->f, st);
     if (it->itemizing) gen_itemize(g, it, it->ndx, 0, st, 0, 0, NULL);
     if (gen_follows_links(g, it)) gen_finish_link(g, it, st, -1);
     if (g->c->o.remove_source_files == 1 && !g->c->o.dry_run) gen_send_success(g, it->ndx);
