@@ -6,6 +6,7 @@ other waits to send: so neither side can hold up the other.
 
 from __future__ import annotations
 
+import itertools
 import socket
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from prsync.errors import PrsyncError, SocketError, StreamError, TransferTimeout
 from prsync.transfer.sender import Want
 
 RECEIVE_BYTES = 256 * 1024
+TURNS_BETWEEN_CHECKPOINTS = 16  # the receiving task gets its turn even while sending never waits
 QUEUED_CHUNKS = 8  # that may wait for the pump
 LULL_SHARE = 2  # a keep-alive is due after this part of the timeout without output
 BANDWIDTH_SLICE = 0.1  # seconds of data that --bwlimit lets through at once
@@ -86,9 +88,11 @@ class SocketPump:
                 return
 
     async def _drive(self) -> None:
-        while True:
+        for turn in itertools.count(1):
             want = self.pump.run()
             await self._write()
+            if turn % TURNS_BETWEEN_CHECKPOINTS == 0:
+                await trio.lowlevel.checkpoint()
             if want is Want.NOTHING:
                 return
             if want is Want.INPUT:

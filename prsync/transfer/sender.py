@@ -19,6 +19,8 @@ from prsync.errors import EngineError, ExitCode
 MESSAGE_LIMIT = 5119
 # Output is worth a write once so much has gathered, even while the core could go on.
 WRITE_CHUNK = 32 * 1024
+# A scan or a search may go on for minutes without output; the caller is asked back after so many of its steps.
+STEPS_AT_ONCE = 256
 # The connection is of no use any more, or the remote knows already (cleanup.c:_exit_cleanup).
 UNANNOUNCED = frozenset({ExitCode.SOCKET_IO, ExitCode.STREAM_IO, ExitCode.SIGNAL1, ExitCode.TIMEOUT})
 
@@ -70,8 +72,8 @@ class Sender:
         self._send.feed(data)
 
     def run(self) -> Want:
-        """Goes on until something is wanted. Raises EngineError."""
-        while True:
+        """Goes on until something is wanted, or for so long that a keep-alive may be due. Raises EngineError."""
+        for _ in range(STEPS_AT_ONCE):
             try:
                 status = self._send.step()
             finally:
@@ -81,7 +83,8 @@ class Sender:
             if status is Status.DONE:
                 return Want.NOTHING
             if len(self._send.out()) >= WRITE_CHUNK:
-                return Want.OUTPUT
+                break
+        return Want.OUTPUT
 
     def output(self) -> memoryview:
         """What is to be written; valid until `run` or `message`."""
