@@ -28,7 +28,7 @@ static size_t plain(int mode, const u8 *s, size_t n) {
     if (c < ' ' || looks_escaped(s, n)) return 0;
     if (mode == PS_ESCAPE_UTF8) return utf8_length(s, n);
     if (mode == PS_ESCAPE_LOG) return c < 0x80 || c > 0x9f;
-    return mode == PS_ESCAPE_EIGHT_BIT || c < 0x7f;
+    return mode == PS_ESCAPE_EIGHT_BIT || c < 0x80; /* iconv lets DEL pass as ASCII */
 }
 
 static size_t put_octal(u8 c, u8 *out) {

@@ -183,7 +183,7 @@ ESCAPES = [
     ("ä\n".encode(), Escape.EIGHT_BIT, "ä\n".encode()),
     (b"\xff\xc3\n", Escape.UTF8, b"\\#377\\#303\n"),
     (b"\xed\xa0\x80\xf4\x90\x80\x80\xc0\x80", Escape.UTF8, b"\\#355\\#240\\#200\\#364\\#220\\#200\\#200\\#300\\#200"),
-    (b"\x7f", Escape.ASCII, b"\\#177"),
+    (b"\x7f", Escape.ASCII, b"\x7f"),
     (b"\x7f", Escape.LOG, b"\x7f"),
     (b"\x80\xa0", Escape.LOG, b"\\#200\xa0"),
     (b"a\\#123b \\#12", Escape.UTF8, b"a\\#134#123b \\#12"),
