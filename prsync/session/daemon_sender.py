@@ -50,8 +50,11 @@ class SenderJob:
         core = self.context.options
         core.munge_links = int(entered.munge_links)
         core.keep_dirlinks = 0
-        if not options.numeric_ids and entered.chrooted:
-            core.numeric_ids = -1  # names cannot be looked up in a chroot; the protocol stays as it is
+        numeric = entered.module.values.flag3("numeric ids")
+        if not options.numeric_ids and (entered.chrooted if numeric is None else numeric):
+            core.numeric_ids = -1  # no names are sent (a chroot has none to look up); the protocol stays as it is
+        if entered.module.values.flag("ignore errors"):
+            core.ignore_errors = 1
         self._set_names()
 
     def _set_names(self) -> None:

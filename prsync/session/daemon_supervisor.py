@@ -96,12 +96,14 @@ class Supervisor:
     def _reap(self) -> None:
         while self.workers:
             try:
-                pid, _ = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 self.workers.clear()
                 return
             if not pid:
                 return
+            if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in (signal.SIGUSR2, signal.SIGTERM):
+                self.log.line(f"prsyncd: worker {pid} was ended by signal {os.WTERMSIG(status)}", warning=True)
             self.workers.discard(pid)
 
     def reread(self) -> None:

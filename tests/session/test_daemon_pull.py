@@ -174,6 +174,36 @@ def test_log_has_rsyncs_lines(start_daemon: Start, tree: pathlib.Path, tmp_path:
     assert (words[0], words[2:4], words[5:]) == ("sent", ["bytes", "received"], ["bytes", "total", "size", "1048580"])
 
 
+@needs_root
+@pytest.mark.parametrize(
+    ("chroot", "setting", "named"),
+    [("no", "", True), ("no", "numeric ids = yes", False), ("yes", "", False), ("yes", "numeric ids = no", False)],
+)
+def test_numeric_ids_decide_whether_names_are_sent(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, chroot: str, setting: str, named: bool
+) -> None:
+    """Names are the wire's only place for this one: a user of our own that the client maps by name."""
+    os.chown(tree / "big", 1, 1)  # "daemon" on Debian and elsewhere
+    daemon = start_daemon(MODULE + f"use chroot = {chroot}\nuid = root\n{setting}\n")
+    result = daemon.rsync("-a", "--usermap=daemon:12345", "::mod/big", f"{tmp_path}/dest/")
+    assert result.returncode == 0
+    assert (tmp_path / "dest" / "big").stat().st_uid == (12345 if named else 1)
+
+
+@needs_root
+@pytest.mark.parametrize(("setting", "deleted"), [("", False), ("ignore errors = yes", True)])
+def test_ignore_errors_lets_the_client_delete(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, setting: str, deleted: bool
+) -> None:
+    (tree / "sub" / "deep").chmod(0o700)
+    daemon = start_daemon(MODULE + setting + "\n")
+    (tmp_path / "dest").mkdir()
+    (tmp_path / "dest" / "old").touch()
+    result = daemon.rsync("-a", "--delete-before", "::mod/", f"{tmp_path}/dest/")
+    assert result.returncode == 23
+    assert (tmp_path / "dest" / "old").exists() is not deleted
+
+
 def test_max_verbosity_limits_what_is_said(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     daemon = start_daemon(MODULE + f"use chroot = no\nuid = {os.getuid()}\nmax verbosity = 0\n")
     assert daemon.rsync("-avv", "::mod/", f"{tmp_path}/dest/").returncode == 0
