@@ -6,26 +6,6 @@
 
 struct ps_rules;
 
-/* ps_file.flags */
-#define PS_F_TOP_DIR 0x0001      /* an argument's own directory: XMIT_TOP_DIR */
-#define PS_F_CONTENT_DIR 0x0002  /* a directory whose contents are sent */
-#define PS_F_MOUNT_DIR 0x0004
-#define PS_F_IMPLIED_DIR 0x0008
-#define PS_F_DUPLICATE 0x0010    /* sender: sent, but a double of another entry */
-#define PS_F_SWARM 0x0004        /* receiver, regular files: comes from the swarm and is not settled */
-#define PS_F_REDO 0x0010         /* receiver: failed verification once, is asked for again */
-#define PS_F_DELETED 0x0020      /* cleaned away as a double: inactive, keeps its ndx */
-#define PS_F_HLINKED 0x0040
-#define PS_F_HLINK_FIRST 0x0080
-#define PS_F_HLINK_LAST 0x0100
-#define PS_F_HLINK_DONE 0x0200
-#define PS_F_SKIP_HLINK 0x0400
-#define PS_F_DIR_CREATED 0x0800  /* receiver */
-#define PS_F_MISSING_DIR 0x1000  /* receiver: below it nothing is made */
-#define PS_F_SKIP_GROUP 0x2000
-#define PS_F_TIME_FAILED 0x4000
-#define PS_F_FILE_SENT 0x8000
-
 /* One entry. Its path is dirname "/" basename; both live in the transfer's or the sub-list's arena. */
 typedef struct ps_file {
     i64 size, mtime;     /* bytes; seconds */
