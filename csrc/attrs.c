@@ -110,7 +110,7 @@ static bool same_mtime(const ps_ctx *c, const ps_file *f, const struct stat *st,
     return attrs_same_time(c, f->mtime, f->mtime_ns, st->st_mtim.tv_sec, ns);
 }
 
-static int set_attributes(ps_ctx *c, const target *t, const char *shown, ps_file *f, const struct stat *have, int flags) {
+static int set_attributes(ps_ctx *c, const target *t, const char *shown, ps_file *f, struct stat *have, int flags) {
     struct stat st;
     bool updated = false;
     u32 mode = f->mode;
@@ -128,7 +128,9 @@ static int set_attributes(ps_ctx *c, const target *t, const char *shown, ps_file
     if (inherit && S_ISDIR(mode) && st.st_mode & S_ISGID) mode |= S_ISGID;
     if (c->o.am_daemon && c->chmod_count && !S_ISLNK(mode)) mode = chmod_tweak(c, mode);
 
-    if (!set_owner(c, t, shown, f, &st, &updated)) return updated;
+    bool owned = set_owner(c, t, shown, f, &st, &updated);
+    if (have) *have = st;
+    if (!owned) return updated;
     if (wants_mtime(c, &st, flags) && !same_mtime(c, f, &st, flags)) {
         updated = true;
         if (!c->o.dry_run && target_mtime(t, f->mtime, f->mtime_ns) < 0) {
@@ -148,13 +150,13 @@ static int set_attributes(ps_ctx *c, const target *t, const char *shown, ps_file
     return updated;
 }
 
-int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, const ps_flist *l, ps_file *f, const struct stat *have, int flags) {
+int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, const ps_flist *l, ps_file *f, struct stat *have, int flags) {
     (void)l;
     target t = {.fd = -1, .dirfd = dirfd, .name = name};
     return set_attributes(c, &t, shown, f, have, flags);
 }
 
-int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_file *f, const struct stat *have, int flags) {
+int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_file *f, struct stat *have, int flags) {
     target t = {.fd = fd, .dirfd = -1};
     return set_attributes(c, &t, shown, f, have, flags);
 }

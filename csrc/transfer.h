@@ -124,14 +124,15 @@ u32 chmod_tweak(const ps_ctx *c, u32 mode); /* chmod.c:tweak_mode with the compi
 u32 attrs_default_perms(void);          /* ACCESSPERMS without the umask: dest_mode's default_perms */
 u32 attrs_dir_perms(int dirfd);         /* the same for new entries of a directory: its default ACL, else the umask */
 bool attrs_same_time(const ps_ctx *c, i64 a, u32 a_ns, i64 b, u32 b_ns); /* util1.c:same_time */
-/* shown: the path beneath the root, as for full_fname. Returns whether something was changed (or would be, in a dry run). have: the entry's state, NULL when it must be looked up.
+/* shown: the path beneath the root, as for full_fname. Returns whether something was changed (or would be, in a dry run). have: the entry's state, NULL when it must be looked up;
+ * renewed where a change of owner dropped set-id bits: rsync's items then tell of the mode alone.
  * On a failure it has been logged. */
 #define PS_ATTRS_REPORT 1       /* -vv: a line for the entry, changed or up to date */
 #define PS_ATTRS_SKIP_MTIME 2
 #define PS_ATTRS_ACCURATE_TIME 4
-int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, const ps_flist *l, ps_file *f, const struct stat *have, int flags);
+int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, const ps_flist *l, ps_file *f, struct stat *have, int flags);
 /* The same for an open file: fd instead of the name. */
-int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_file *f, const struct stat *have, int flags);
+int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_file *f, struct stat *have, int flags);
 u32 attrs_dest_mode(const ps_ctx *c, u32 file_mode, u32 stat_mode, u32 default_perms, bool exists); /* rsync.c:dest_mode */
 /* The directory that --partial-dir, --temp-dir, the alternate destinations resolve to for an entry. Paths relative to the
  * destination root, or absolute where the user gave them so. */
