@@ -336,10 +336,12 @@ static void forget_unfinished(swarm_job *j, const swarm_entry *e, u32 from, u32 
     if (out_piece(j->out, piece) == PS_PIECE_OPEN) out_piece_again(j->out, piece);
 }
 
-int ps_swarm_shrink(ps_swarm *s, u32 id, u32 last) {
+int ps_swarm_shrink(ps_swarm *s, u32 id, u32 last, uint64_t *end) {
     swarm_request *r = find_request(s, id);
+    *end = UINT64_MAX;
     if (!r || r->small || last >= r->last) return PS_OK;
     swarm_job *j = swarm_job_at(s, r->job);
+    if (j) *end = piece_end(j, last);
     if (j && j->state == JOB_LARGE && j->out)
         for (u32 i = 0; i < r->count; i++) forget_unfinished(j, &r->entries[i], last, r->last);
     r->last = last;

@@ -38,4 +38,20 @@ int ps_fetch_put_frame(ps_fetch *f, const uint8_t *data, size_t len);
 const uint8_t *ps_fetch_frames(const ps_fetch *f, size_t *len); /* u32 length, bytes; and so on */
 void ps_fetch_frames_clear(ps_fetch *f);
 uint32_t ps_fetch_open_requests(const ps_fetch *f);
+
+/* One session with a stock rsyncd, for one request; begins where multiplexing is on. append: ranges of one file, which the
+ * session has listed as its only argument (rsync's --append, protocol-spec/classic.md: ranges); else whole files by --files-from.
+ * The context holds the negotiated parameters. */
+typedef struct ps_rsyncd ps_rsyncd;
+ps_rsyncd *ps_rsyncd_new(ps_ctx *c, ps_fetch_memory *m, uint32_t request, const uint8_t *entries, size_t len, uint32_t count,
+                         bool append);
+void ps_rsyncd_free(ps_rsyncd *r);
+/* As ps_fetch_feed and ps_fetch_step. PS_DONE: everything that was asked for has come or is missing (a DONE record says so); a
+ * session of whole files has been told to end. */
+int ps_rsyncd_feed(ps_rsyncd *r, const uint8_t *data, size_t len);
+int ps_rsyncd_step(ps_rsyncd *r);
+/* append: bytes from offset `end` of the file on are not wanted any more. */
+void ps_rsyncd_shrink(ps_rsyncd *r, uint64_t end);
+const uint8_t *ps_rsyncd_out(ps_rsyncd *r, size_t *len);
+void ps_rsyncd_sent(ps_rsyncd *r, size_t n);
 #endif

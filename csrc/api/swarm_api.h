@@ -79,7 +79,7 @@ const uint64_t *ps_swarm_progress(const ps_swarm *s);
 /* The source has not got an entry: reason as in a missing frame. */
 int ps_swarm_missing(ps_swarm *s, uint32_t id, uint32_t entry, int32_t reason);
 /* The request need not go beyond piece `last`. */
-int ps_swarm_shrink(ps_swarm *s, uint32_t id, uint32_t last);
+int ps_swarm_shrink(ps_swarm *s, uint32_t id, uint32_t last, uint64_t *end); /* *end: the offset in the file where it ends */
 /* The request has ended, one way or another: what is left of it. */
 int ps_swarm_close_request(ps_swarm *s, uint32_t id, ps_leftover *left);
 

@@ -89,3 +89,44 @@ class PeerFetch:
     @property
     def open_requests(self) -> int:
         return int(lib.ps_fetch_open_requests(self._handle))
+
+
+class RsyncdFetch:
+    """One session with a stock rsyncd for one request, after its handshake; the context holds what was negotiated.
+
+    append: ranges of the one file that the session lists; else whole files by --files-from.
+    """
+
+    def __init__(self, context: Context, memory: Memory, request: int, count: int, entries: bytes, append: bool) -> None:
+        self.context = context
+        self._memory = memory
+        handle = lib.ps_rsyncd_new(context.handle, memory.handle, request, entries, len(entries), count, append)
+        if handle == ffi.NULL:
+            raise ValueError("a request that cannot be read")
+        self._handle: Any = ffi.gc(handle, lib.ps_rsyncd_free)
+        self._size: Any = ffi.new("size_t *")
+        self._input: Any = None
+
+    def close(self) -> None:
+        """Gives the slot in use back; nothing more may be called."""
+        ffi.release(self._handle)
+
+    def shrink(self, end: int) -> None:
+        """Nothing from offset `end` of the file on is wanted any more."""
+        lib.ps_rsyncd_shrink(self._handle, end)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        """Only after a step that answered AGAIN; the data stay as they are until the next such answer."""
+        self._input = ffi.from_buffer("uint8_t[]", data)
+        self.context.check(lib.ps_rsyncd_feed(self._handle, self._input, len(self._input)))
+
+    def step(self) -> Status:
+        """AGAIN: needs input. FULL: no slot is free. DONE: all has come or is missing."""
+        return self.context.check(lib.ps_rsyncd_step(self._handle))
+
+    def output(self) -> bytes:
+        data = lib.ps_rsyncd_out(self._handle, self._size)
+        return bytes(ffi.buffer(data, self._size[0])) if self._size[0] else b""
+
+    def sent(self, count: int) -> None:
+        lib.ps_rsyncd_sent(self._handle, count)

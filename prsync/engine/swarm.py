@@ -116,8 +116,11 @@ class Swarm:
         progress = lib.ps_swarm_progress(self._handle)
         return int(done[0]), [(int(progress[2 * i]), int(progress[2 * i + 1])) for i in range(pairs[0])], status is Status.FULL
 
-    def shrink(self, request: int, last: int) -> None:
-        self._context.check(lib.ps_swarm_shrink(self._handle, request, last))
+    def shrink(self, request: int, last: int) -> int:
+        """The request need not go beyond piece `last`; returns the offset in the file where it ends now."""
+        end = ffi.new("uint64_t *")
+        self._context.check(lib.ps_swarm_shrink(self._handle, request, last, end))
+        return int(end[0])
 
     def close_request(self, request: int) -> Leftover:
         left = ffi.new("ps_leftover *")

@@ -55,6 +55,9 @@ class Source(Protocol):
         """Asks for entries (as Swarm.open_bundle gives them). Every request ends with a DONE or BUSY record unless the run of the
         source ends first."""
 
+    def shrink(self, request: int, end: int) -> None:
+        """Bytes of the file from offset `end` on are not wanted any more: a source that can stop early does."""
+
     def cancel(self, request: int) -> None:
         """No records of the request are wanted any more."""
 

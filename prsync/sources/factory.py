@@ -8,6 +8,7 @@ from prsync.engine.fetch import Memory
 from prsync.protocol.frames import SourceKind
 from prsync.sources.base import Flush, SlotFree, Source, SourceRefused, SourceSettings
 from prsync.sources.peer import PeerSource
+from prsync.sources.rsyncd import RsyncdSource
 
 
 def preload() -> None:
@@ -28,4 +29,6 @@ def make_source(
     """Raises SourceRefused for a kind that this version does not know."""
     if kind == SourceKind.PEER:
         return PeerSource(settings, memory, flush, slot_free, connected)
+    if kind == SourceKind.RSYNCD:
+        return RsyncdSource(settings, memory, flush, slot_free)
     raise SourceRefused(f"{settings.url}: sources of kind {kind} are not supported")

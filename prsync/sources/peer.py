@@ -65,6 +65,9 @@ class PeerSource:
         self._engine.request(request, count, below(entries, self._settings.url.below))
         self._wake.set()
 
+    def shrink(self, request: int, end: int) -> None:
+        """A peer's requests are short: what was asked for is left to come."""
+
     def cancel(self, request: int) -> None:
         self._engine.cancel(request)
 

@@ -20,7 +20,7 @@ from prsync.protocol import limits
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
 from prsync.swarm.fetcher import FetcherHandle
 from prsync.swarm.scheduler import Policy, Scheduler
-from prsync.swarm.wire import FETCH, Message, Messages, encode, encode_json, encode_number, number_of
+from prsync.swarm.wire import FETCH, SHRINK, Message, Messages, encode, encode_json, encode_number, number_of
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
 MSG_NOMINATE = 117
@@ -336,7 +336,8 @@ class SwarmControl:
                     self._open(request, source, unit, now)
                 case Shrink(request, last):
                     assert self._core is not None
-                    self._core.shrink(request, last)
+                    end = self._core.shrink(request, last)
+                    self._post(encode(Message.SHRINK, SHRINK.pack(request, end)))
                 case TakeOver(old, new):
                     self._take_over(old, new, now)
                 case Drop(source, _, _):

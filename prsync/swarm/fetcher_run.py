@@ -19,7 +19,7 @@ from prsync.sources.addresses import ForbiddenSource, parse_source_url
 from prsync.sources.base import Source, SourceRefused, SourceSettings, reason_of
 from prsync.sources.factory import make_source
 from prsync.sources.peer import PeerSource
-from prsync.swarm.wire import FETCH, Message, Messages, encode, encode_json, encode_number, number_of
+from prsync.swarm.wire import FETCH, SHRINK, Message, Messages, encode, encode_json, encode_number, number_of
 
 RECORD_BYTES = 32
 RECORDS_PER_MESSAGE = 4096
@@ -102,6 +102,11 @@ class Fetcher:
                 running = self._sources.get(self._holders.get(request, -1))
                 if running:
                     running.source.cancel(request)
+            case Message.SHRINK:
+                request, end = SHRINK.unpack(body)
+                running = self._sources.get(self._holders.get(request, -1))
+                if running:
+                    running.source.shrink(request, end)
             case Message.CONSUMED:
                 self._memory.consumed(number_of(body))
                 self._slot_freed.set()

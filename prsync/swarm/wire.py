@@ -11,10 +11,11 @@ from typing import Any
 MESSAGE_BYTES = 1 << 20  # both ends are ours: a longer one is a defect
 HEAD = struct.Struct("<IB")
 FETCH = struct.Struct("<III")  # request, source, entries
+SHRINK = struct.Struct("<IQ")  # request, offset in the file
 
 
 class Message(enum.IntEnum):
-    """Main → fetcher: GO (JSON), SOURCE (JSON), FETCH, CANCEL (request), CONSUMED (records), DROP (source), REPORT (frame), END.
+    """Main → fetcher: GO (JSON), SOURCE (JSON), FETCH, SHRINK, CANCEL (request), CONSUMED (records), DROP (source), REPORT (frame), END.
     Fetcher → main: RECORDS, OPEN (source), CLOSED (JSON), READY."""
 
     GO = 1
@@ -25,6 +26,7 @@ class Message(enum.IntEnum):
     DROP = 6
     REPORT = 7
     END = 8
+    SHRINK = 9
     RECORDS = 20
     OPEN = 21
     CLOSED = 22

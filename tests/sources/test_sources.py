@@ -1,0 +1,249 @@
+"""One contract for all sources, run against each of them: real daemons on 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+import trio
+
+from prsync.engine.digests import digest_file
+from prsync.engine.fetch import Memory
+from prsync.errors import PrsyncError
+from prsync.net.connect import Route
+from prsync.protocol.frames import SourceKind
+from prsync.sources.addresses import parse_source_url
+from prsync.sources.base import Entry, Source, SourceRefused, SourceSettings, encode_entry
+from prsync.sources.factory import make_source
+
+RECORD = struct.Struct("<IIIIIIQ")
+DATA, MISSING, DONE, BUSY = range(4)
+SLOT = 64 << 10
+
+
+@pytest.fixture
+def tree(tmp_path: pathlib.Path) -> pathlib.Path:
+    root = tmp_path / "tree"
+    (root / "d" / "e").mkdir(parents=True)
+    (root / "small").write_bytes(b"hello")
+    (root / "d" / "e" / "file").write_bytes(b"x" * 70_000)
+    (root / "big").write_bytes(os.urandom(5 << 20))
+    for path in root.rglob("*"):
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    return root
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    for _ in range(200):
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.02)
+    raise AssertionError("the daemon does not listen")
+
+
+@pytest.fixture
+def rsyncd(tree: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[str]:
+    port = free_port()
+    config = tmp_path / "rsyncd.conf"
+    config.write_text(
+        f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\n[m]\npath = {tree}\n"
+        f"[noappend]\npath = {tree}\nrefuse options = append\n"
+    )
+    command = ["/usr/bin/rsync", "--daemon", "--no-detach", f"--config={config}", f"--port={port}", "--address=127.0.0.1"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
+        wait_for(port)
+        yield f"rsync://127.0.0.1:{port}/"
+        daemon.terminate()
+
+
+class Bench:
+    """A source with its memory; what arrives is put together by request and entry."""
+
+    def __init__(self, url: str, kind: int, origin: str = "127.0.0.1", slots: int = 4) -> None:
+        self.buffer = bytearray(SLOT * slots)
+        self.memory = Memory(self.buffer, SLOT)
+        self.data: dict[tuple[int, int], bytearray] = {}
+        self.notes: list[tuple[int, int, int, int]] = []
+        self.changed = trio.Event()
+        settings = SourceSettings(parse_source_url(url), Route(timeout=5), origin)
+        self.source: Source = make_source(kind, settings, self.memory, self.flush, self.slot_free)
+
+    async def flush(self) -> None:
+        records = self.memory.take_records()
+        for slot, offset, length, request, entry, kind, _ in RECORD.iter_unpack(records):
+            if kind == DATA:
+                start = slot * SLOT + offset
+                self.data.setdefault((request, entry), bytearray()).extend(self.buffer[start : start + length])
+            else:
+                self.notes.append((kind, request, entry, length))
+        self.memory.consumed(len(records) // RECORD.size)
+        self.changed.set()
+
+    async def slot_free(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self.changed = trio.Event()
+            await self.changed.wait()
+
+    def ended(self, *requests: int) -> bool:
+        return {note[1] for note in self.notes if note[0] == DONE} >= set(requests)
+
+
+def entry_of(tree: pathlib.Path, name: str, offset: int = 0, length: int | None = None, mtime: int = 1_600_000_000) -> bytes:
+    path = tree / name
+    size = path.stat().st_size
+    return encode_entry(Entry(name.encode(), size, mtime, digest_file(path).root, offset, size if length is None else length))
+
+
+async def serve(bench: Bench, work: Callable[[], Awaitable[None]]) -> None:
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            opened = trio.Event()
+
+            async def run() -> None:
+                await bench.source.run(opened.set)
+
+            nursery.start_soon(run)
+            await opened.wait()
+            await work()
+            nursery.cancel_scope.cancel()
+
+
+async def test_rsyncd_whole_files_come_in_one_session(tree: pathlib.Path, rsyncd: str) -> None:
+    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+
+    async def work() -> None:
+        bench.source.request(1, 2, entry_of(tree, "small") + entry_of(tree, "d/e/file"))
+        await bench.until(lambda: bench.ended(1))
+
+    await serve(bench, work)
+    assert bytes(bench.data[1, 0]) == b"hello"
+    assert bytes(bench.data[1, 1]) == b"x" * 70_000
+    assert bench.notes == [(DONE, 1, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 1000), (1, 1), (131_072, 300_000), (1_000_001, 2_000_000), (5 * (1 << 20) - 7, 7)]
+)
+async def test_rsyncd_range_is_what_the_file_has_there(tree: pathlib.Path, rsyncd: str, offset: int, length: int) -> None:
+    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+
+    async def work() -> None:
+        bench.source.request(7, 1, entry_of(tree, "big", offset, length))
+        await bench.until(lambda: bench.ended(7))
+
+    await serve(bench, work)
+    assert bytes(bench.data[7, 0]) == (tree / "big").read_bytes()[offset : offset + length]
+
+
+async def test_rsyncd_several_ranges_of_a_file_come_over_one_connection(tree: pathlib.Path, rsyncd: str) -> None:
+    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+    ranges = [(10, 20), (100_000, 65_000), (400_000, 1)]
+
+    async def work() -> None:
+        bench.source.request(1, 3, b"".join(entry_of(tree, "big", at, n) for at, n in ranges))
+        bench.source.request(2, 1, entry_of(tree, "big", 5, 5))
+        await bench.until(lambda: bench.ended(1, 2))
+
+    await serve(bench, work)
+    big = (tree / "big").read_bytes()
+    assert [bytes(bench.data[1, i]) for i in range(3)] == [big[at : at + n] for at, n in ranges]
+    assert bytes(bench.data[2, 0]) == big[5:10]
+
+
+async def test_rsyncd_below_its_module_is_asked_for_the_right_paths(tree: pathlib.Path, rsyncd: str) -> None:
+    bench = Bench(rsyncd + "m/d", SourceKind.RSYNCD)
+    size = 70_000
+    entry = encode_entry(Entry(b"e/file", size, 1_600_000_000, bytes(32), 0, size))
+
+    async def work() -> None:
+        bench.source.request(1, 1, entry)
+        await bench.until(lambda: bench.ended(1))
+
+    await serve(bench, work)
+    assert bytes(bench.data[1, 0]) == b"x" * size
+
+
+async def test_rsyncd_that_has_another_version_is_stale_and_an_absent_file_missing(tree: pathlib.Path, rsyncd: str) -> None:
+    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+    absent = encode_entry(Entry(b"gone", 3, 1_600_000_000, bytes(32), 0, 3))
+
+    async def work() -> None:
+        bench.source.request(1, 3, entry_of(tree, "small", mtime=5) + absent + entry_of(tree, "d/e/file"))
+        await bench.until(lambda: bench.ended(1))
+
+    await serve(bench, work)
+    assert sorted(bench.notes) == [(MISSING, 1, 0, 2), (MISSING, 1, 1, 1), (DONE, 1, 0, 0)]
+    assert bytes(bench.data[1, 2]) == b"x" * 70_000
+
+
+async def test_rsyncd_request_that_is_cancelled_makes_way_for_the_next(tree: pathlib.Path, rsyncd: str) -> None:
+    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+
+    async def work() -> None:
+        bench.source.request(1, 1, entry_of(tree, "big"))
+        bench.source.request(2, 1, entry_of(tree, "small"))
+        bench.source.cancel(1)
+        await bench.until(lambda: bench.ended(2))
+
+    await serve(bench, work)
+    assert bytes(bench.data[2, 0]) == b"hello"
+
+
+@pytest.mark.parametrize("module", ["nosuch", "noappend"])
+async def test_rsyncd_that_refuses_ends_with_a_reason(tree: pathlib.Path, rsyncd: str, module: str) -> None:
+    bench = Bench(rsyncd + module, SourceKind.RSYNCD)
+    with pytest.raises((PrsyncError, BaseExceptionGroup)) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.source.run, lambda: None)
+            bench.source.request(1, 1, entry_of(tree, "big", 5, 5))
+    error: BaseException = caught.value
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, PrsyncError) and error.text
+
+
+@pytest.mark.parametrize("kind", [SourceKind.RSYNCD, SourceKind.PEER])
+async def test_source_at_a_forbidden_address_is_never_contacted(rsyncd: str, kind: int) -> None:
+    bench = Bench(rsyncd + "m", kind, origin="192.0.2.1")
+    with pytest.raises((SourceRefused, BaseExceptionGroup)) as caught:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bench.source.run, lambda: None)
+            if kind == SourceKind.RSYNCD:
+                bench.source.request(1, 1, encode_entry(Entry(b"x", 9, 0, bytes(32), 1, 5)))
+    error: BaseException = caught.value
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SourceRefused)
+    assert "may not be contacted" in error.text
+
+
+async def test_rsyncd_range_that_shrinks_ends_early(tree: pathlib.Path, rsyncd: str) -> None:
+    bench = Bench(rsyncd + "m", SourceKind.RSYNCD, slots=1)
+
+    async def work() -> None:
+        bench.source.request(1, 1, entry_of(tree, "big", 1, 5_000_000))
+        await bench.until(lambda: (1, 0) in bench.data)
+        bench.source.shrink(1, 1_000_000)
+        await bench.until(lambda: bench.ended(1))
+
+    await serve(bench, work)
+    got = bytes(bench.data[1, 0])
+    assert got == (tree / "big").read_bytes()[1 : 1 + len(got)]
+    assert 999_999 <= len(got) < 5_000_000
