@@ -3,7 +3,7 @@
 Work comes as units: a *bundle* of whole small files, or a run of pieces of one large file. A source is given requests as long
 as it has room for another; when nothing is left to give, an idle source takes the part of a running request that its holder
 would be slowest to deliver (work stealing by measured rates). The origin, unless it said `equal`, is given only units that no
-other live source can deliver. See protocol-spec/limits.md for the numbers.
+other live source can deliver in time. See protocol-spec/limits.md for the numbers.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Scheduler:
         """Everything that should be done now; empty when there is nothing to do until the next call or `wake_at`."""
         actions = self._drop_stalled(now)
         actions += self._give_up()
-        idle = sorted((s for s in self.sources.values() if self._usable(s, now)), key=lambda s: -s.speed)
+        idle = sorted((s for s in self.sources.values() if self._usable(s, now)), key=lambda s: (s.origin, -s.speed))
         for source in idle:
             while source.outstanding < self._wanted(source) and len(source.requests) < source.window:
                 action = self._give(source, now)
@@ -266,7 +266,7 @@ class Scheduler:
         """Take work over from the request that would end last, if that makes it end clearly sooner."""
         if source.overtaken or any(self._may_have(source, unit) for unit in self.waiting):
             return []
-        candidates = [r for r in self.requests.values() if r.source != source.id and self._may_have(source, r.unit)]
+        candidates = [r for r in self.requests.values() if r.source != source.id and self._may_take(source, r, now)]
         if not candidates:
             return []
         victim = max(candidates, key=lambda r: self._seconds_left(r, now))
@@ -290,6 +290,13 @@ class Scheduler:
         victim.unit = kept
         victim.left = max(0, victim.left - taken.size)
         return [Shrink(victim.id, kept.last), self._assign(source, taken, now)]
+
+    def _may_take(self, source: Source, request: Request, now: float) -> bool:
+        """The origin helps out where a mirror would take longer than the stall limit: last never means never."""
+        if self._may_have(source, request.unit):
+            return True
+        late = self._seconds_left(request, now) > self.policy.stall_seconds
+        return source.origin and source.id not in request.unit.excluded and late
 
     def _take_over(self, source: Source, victim: Request, now: float) -> list[Action]:
         unit, holder = victim.unit, self.sources[victim.source]
