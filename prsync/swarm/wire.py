@@ -15,8 +15,8 @@ SHRINK = struct.Struct("<IQ")  # request, offset in the file
 
 
 class Message(enum.IntEnum):
-    """Main → fetcher: GO (JSON), SOURCE (JSON), FETCH, SHRINK, CANCEL (request), CONSUMED (records), DROP (source), REPORT (frame),
-    END.
+    """Main → fetcher: GO (JSON), SOURCE (JSON), FETCH, SHRINK, CANCEL (request), CONSUMED (records), DROP (source),
+    REPORT (frame), END.
     Fetcher → main: RECORDS, OPEN (source), CLOSED (JSON), READY."""
 
     GO = 1
