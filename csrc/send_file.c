@@ -51,6 +51,7 @@ static int open_failed(ps_send *s, int err) {
 int send_file_open(ps_send *s) {
     char shown[PS_FULL_FNAME];
     struct stat st;
+    if (s->ctx->o.no_data) return not_sent(s);
     if (!send_path(s, s->r.list, s->r.file)) return open_failed(s, ENAMETOOLONG);
     s->fd = open_source(s);
     if (s->fd < 0) return open_failed(s, errno);

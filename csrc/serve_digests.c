@@ -35,6 +35,8 @@ struct ps_digester {
     u32 frame_id;
     bool frame_open, retrying, give_up;
     u32 retry_at;
+    u32 given_files;
+    u64 given_bytes;
 };
 
 void serve_want(ps_buf *wanted, u8 flags, const char *path, size_t len) {
@@ -71,6 +73,11 @@ void ps_digester_free(ps_digester *d) {
 }
 
 uint32_t ps_digester_pending(const ps_digester *d) { return d->pending_count; }
+
+void ps_digester_given(const ps_digester *d, uint32_t *files, uint64_t *bytes) {
+    *files = d->given_files;
+    *bytes = d->given_bytes;
+}
 
 const u8 *ps_digester_wanted(const ps_digester *d, size_t *len) {
     *len = buf_used(&d->wanted);
@@ -182,6 +189,8 @@ static int put_runs(ps_digester *d, const waiting_entry *e, u8 part, const u8 *d
 
 static int put_known(ps_digester *d, const waiting_entry *e, const ps_index_entry *x) {
     if (put_head(d, e, STATUS_OK, x) != PS_OK) return PS_FAIL;
+    d->given_files++;
+    d->given_bytes += x->size;
     if (x->piece_count > 1 && put_runs(d, e, PART_PIECES, x->pieces, x->piece_count, 32) != PS_OK) return PS_FAIL;
     return e->sums ? put_runs(d, e, PART_BLOCKS, x->sums, x->blocks, PS_INDEX_SUM) : PS_OK;
 }

@@ -229,7 +229,9 @@ static int open_entry(ps_peer *p) {
     const fetch_entry *e = &f->entries[p->at];
     memcpy(p->path, f->bytes + e->path, e->path_len);
     p->path[e->path_len] = 0;
-    if (p->rules && rules_check_daemon(p->rules, p->path, e->path_len, false) < 0) return MISSING_DENIED;
+    if (p->rules && (rules_path_excluded(p->rules, p->path, e->path_len, true) ||
+                     rules_check_daemon(p->rules, p->path, e->path_len, false) < 0))
+        return MISSING_DENIED;
     if (!p->index) return MISSING_UNKNOWN;
     struct stat st;
     p->fd = root_openat(p->root, p->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
@@ -311,7 +313,8 @@ int ps_peer_step(ps_peer *p) {
     u32 rounds = 0;
     for (;;) {
         if (take_input(p) != PS_OK) return PS_FAIL;
-        if (buf_used(&p->frames)) return PS_FULL; /* Python may have to say hello, or find a slot, before data is sent */
+        if (buf_used(&p->frames)) return PS_FULL; /* Python has to say hello before data is sent */
+        if (p->counts.queued && p->busy == (u32)PS_PEER_ASK) return PS_FULL;
         if (!p->counts.queued) return p->bye ? PS_DONE : PS_AGAIN;
         if (buf_used(&p->out.out) >= PS_SEND_HIGH_WATER) return PS_FULL;
         if (answer(p) != PS_OK) return PS_FAIL;

@@ -20,6 +20,8 @@ int ps_digester_step(ps_digester *d);
 /* Looks again for what is pending; with give_up what is still unknown is answered `no`. Then call ps_digester_step. */
 int ps_digester_retry(ps_digester *d, bool give_up);
 uint32_t ps_digester_pending(const ps_digester *d);
+/* Files whose digests were given, and their sizes together. */
+void ps_digester_given(const ps_digester *d, uint32_t *files, uint64_t *bytes);
 /* Files whose digests are wanted of the indexer: u8 flags (PS_INDEX_SUMS), name, NUL; and so on. Valid until cleared. */
 const uint8_t *ps_digester_wanted(const ps_digester *d, size_t *len);
 void ps_digester_wanted_clear(ps_digester *d);
@@ -43,7 +45,9 @@ int ps_peer_put_frame(ps_peer *p, const uint8_t *data, size_t len);
 /* Frames for Python (all but fetch): u32 length, bytes; and so on. */
 const uint8_t *ps_peer_frames(const ps_peer *p, size_t *len);
 void ps_peer_frames_clear(ps_peer *p);
-/* seconds > 0: fetches are answered `busy` (no slot is free); 0: served. */
+#define PS_PEER_ASK 4294967295 /* ps_peer_set_busy: a fetch makes the step answer PS_FULL until it is called again */
+/* seconds > 0: fetches are answered `busy` (no slot is free); 0: served; PS_PEER_ASK: whether a slot is free is found out at the
+ * next one. */
 void ps_peer_set_busy(ps_peer *p, uint32_t seconds);
 const ps_peer_counts *ps_peer_get_counts(const ps_peer *p);
 const uint8_t *ps_peer_wanted(const ps_peer *p, size_t *len);

@@ -8,6 +8,8 @@ from prsync.engine.context import Context, Status
 from prsync.engine.index import DigestIndex
 from prsync.engine.native import ffi, lib
 
+ASK = lib.PS_PEER_ASK
+
 
 def split_frames(raw: bytes) -> list[bytes]:
     """Frames as the core hands them over: u32 length, bytes; and so on."""
@@ -48,6 +50,12 @@ class Digester:
     @property
     def pending(self) -> int:
         return int(lib.ps_digester_pending(self._handle))
+
+    def given(self) -> tuple[int, int]:
+        """(files whose digests were given, their bytes)."""
+        files, size = ffi.new("uint32_t *"), ffi.new("uint64_t *")
+        lib.ps_digester_given(self._handle, files, size)
+        return int(files[0]), int(size[0])
 
     def take_wanted(self) -> bytes:
         """What the indexer should hash: u8 flags, name, NUL; and so on."""
@@ -95,7 +103,8 @@ class Peer:
         return frames
 
     def set_busy(self, seconds: int) -> None:
-        """seconds > 0: fetches are answered `busy`; 0: they are served."""
+        """seconds > 0: fetches are answered `busy`; 0: they are served; ASK: the next one makes `step` answer FULL first, so
+        that a slot can be looked for (`counts.queued` says that there is one)."""
         lib.ps_peer_set_busy(self._handle, seconds)
 
     def take_wanted(self) -> bytes:

@@ -10,15 +10,15 @@ from collections.abc import Callable
 import pytest
 from daemon_harness import Daemon, free_port
 
-from prsync.session.daemon_slots import claim_slot
+from prsync.session.daemon_slots import Slots
 
 
-def claim_in_child(path: str, limit: int) -> tuple[int, int]:
-    """(pid, answer) of a child that claims a slot and lives on: locks belong to processes."""
+def take_in_child(path: str, limit: int, kind: str = "take") -> tuple[int, int]:
+    """(pid, answer) of a child that takes a slot and lives on: locks belong to processes."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if not pid:
-        os.write(write_end, b"1" if claim_slot(path, limit) else b"0")
+        os.write(write_end, b"1" if getattr(Slots(path, limit, limit), kind)() else b"0")
         time.sleep(60)
         os._exit(0)
     answer = int(os.read(read_end, 1))
@@ -29,29 +29,56 @@ def claim_in_child(path: str, limit: int) -> tuple[int, int]:
 
 def test_slots_are_taken_until_the_limit_and_freed_by_death(tmp_path: pathlib.Path) -> None:
     path = str(tmp_path / "lock")
-    children = [claim_in_child(path, 2) for _ in range(3)]
+    children = [take_in_child(path, 2) for _ in range(3)]
     try:
         assert [answer for _, answer in children] == [1, 1, 0]
         os.kill(children[0][0], 9)
         os.waitpid(children[0][0], 0)
-        assert claim_slot(path, 2)
+        assert Slots(path, 2).take()
     finally:
         for pid, _ in children[1:]:
             os.kill(pid, 9)
             os.waitpid(pid, 0)
 
 
+def test_slot_that_was_given_up_can_be_taken_by_another(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "lock")
+    slots = Slots(path, 1)
+    assert slots.take() and slots.take()
+    pid, answer = take_in_child(path, 1)
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    assert not answer
+    slots.release()
+    pid, answer = take_in_child(path, 1)
+    try:
+        assert answer and not slots.take()
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert slots.take()
+
+
+def test_nominate_slots_are_counted_apart_from_those_for_data(tmp_path: pathlib.Path) -> None:
+    path = str(tmp_path / "lock")
+    children = [take_in_child(path, 1, kind) for kind in ("take", "take_nominate", "take_nominate", "take")]
+    for pid, _ in children:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert [answer for _, answer in children] == [1, 1, 0, 0]
+
+
 def test_no_limit_needs_no_file() -> None:
-    assert claim_slot("/nonexistent/lock", 0)
+    assert Slots("/nonexistent/lock", 0).take()
 
 
 def test_negative_limit_admits_nobody(tmp_path: pathlib.Path) -> None:
-    assert not claim_slot(str(tmp_path / "lock"), -1)
+    assert not Slots(str(tmp_path / "lock"), -1).take()
 
 
 def test_lock_file_that_cannot_be_opened_raises() -> None:
     with pytest.raises(OSError):
-        claim_slot("/nonexistent/lock", 1)
+        Slots("/nonexistent/lock", 1)
 
 
 def enter(port: int) -> socket.socket:
