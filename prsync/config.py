@@ -15,6 +15,7 @@ import attrs
 from prsync.config_reader import Flaw, Item, Place, Reader, Scope, Section, Setting
 from prsync.config_table import FACILITIES, PARAMETERS, Kind, Parameter, Support, Value, squeeze
 from prsync.config_table import Scope as Where
+from prsync.registry.listed import parse_mirror
 
 DEFAULT_CONFIG = "/etc/rsyncd.conf"
 USER_CONFIG = "rsyncd.conf"
@@ -234,6 +235,8 @@ class _Builder:
             return value
         if kind is Kind.PATH:
             return value.rstrip("/") or value[:1]
+        if parameter.name == "mirror":
+            parse_mirror(expand(value, self.environment))
         if kind is Kind.LIST:
             return (*(before if isinstance(before, tuple) else ()), value)
         value = expand(value, self.environment)

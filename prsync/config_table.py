@@ -147,10 +147,12 @@ def _rows() -> tuple[Parameter, ...]:
         Parameter("open noatime", flag3, module, support=not_yet),
         Parameter("use chroot", flag3, module),
         Parameter("nominate", Kind.CHOICE, module, "listed", ours=True, choices=("off", "listed", "registered")),
+        # URL, or "URL stock" for a server that is rsync's own; the module's top directory at the mirror
         Parameter("mirror", Kind.LIST, module, (), ours=True),
         Parameter("nominate origin", Kind.CHOICE, module, "last", ours=True, choices=("last", "equal")),
-        Parameter("max nominate connections", number, module, 0, ours=True),
-        Parameter("digest index", flag, module, True, ours=True),
+        # connections that get no file data (yet) while "max connections" is in force; 0: no limit, negative: none
+        Parameter("max nominate connections", number, module, 200, ours=True),
+        Parameter("digest index", flag3, module, ours=True),  # unset: yes where the module nominates mirrors
         Parameter("state dir", Kind.PATH, world, ours=True),
     )
 

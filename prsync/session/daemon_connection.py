@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -14,6 +15,9 @@ from prsync.protocol.filter_syntax import Rule
 from prsync.session.daemon_access import UNDETERMINED
 from prsync.session.daemon_log import DaemonLog
 from prsync.session.daemon_text import HANDSHAKE_SECONDS, TextStream
+
+if TYPE_CHECKING:
+    from prsync.session.daemon_extension import Extension
 
 LINGER_SECONDS = 1.0
 
@@ -51,6 +55,7 @@ class Entered:
     munge_links: bool
     chrooted: bool
     rules: tuple[Rule, ...]  # of the module's filter parameters, parsed before the drop: their files may be outside
+    extension: Extension | None  # None: the client or the module does not speak nominate/1
 
 
 def linger(sock: socket.socket) -> None:

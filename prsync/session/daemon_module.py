@@ -13,7 +13,7 @@ from prsync.config import Module
 from prsync.engine.confinement import no_new_privileges
 from prsync.errors import PrsyncError
 from prsync.options import as_bytes
-from prsync.privileges import all_groups, drop, group_id, open_trusted, user_id
+from prsync.privileges import drop, open_trusted
 from prsync.protocol.filter_syntax import Rule
 from prsync.protocol.filters import daemon_rules
 from prsync.session.daemon_access import UNDETERMINED, check_access, host_name
@@ -24,16 +24,16 @@ from prsync.session.daemon_auth import (
     authenticate,
     choose_digest,
     make_challenge,
-    split_config_list,
     too_weak,
 )
 from prsync.session.daemon_connection import Entered, Worker
+from prsync.session.daemon_extension import is_offered, open_extension
+from prsync.session.daemon_identity import module_identity
 from prsync.session.daemon_log import DaemonLog
-from prsync.session.daemon_slots import claim_slot
+from prsync.session.daemon_session import serve_session
+from prsync.session.daemon_slots import Slots
 from prsync.session.daemon_text import LONG_LINE_LIMIT, Greeting, Hangup, Refusal
-from prsync.session.daemon_transfer import serve_transfer
 
-NOBODY_USER = "nobody"
 MUNGED_PREFIX = "/rsyncd-munged"
 
 
@@ -53,7 +53,8 @@ def serve_module(worker: Worker, module: Module, greeting: Greeting) -> int:
     """From the module's name to the end of the connection. Raises Refusal and Hangup."""
     worker.environment["RSYNC_MODULE_NAME"] = module.name
     _admit(worker, module)
-    _claim(worker, module)
+    offered = is_offered(module.values, greeting)
+    slots = _claim(worker, module, offered)
     granted = _authenticate(worker, module, greeting)
     worker.environment["RSYNC_USER_NAME"] = granted.user
     worker.text.set_deadline(None)
@@ -61,13 +62,14 @@ def serve_module(worker: Worker, module: Module, greeting: Greeting) -> int:
     worker.environment["RSYNC_MODULE_PATH"] = standing.full_path
     rules = _rules(worker, module)
     _switch_log(worker, module)
+    extension = open_extension(worker, module, slots, not slots.holds_data, _refusal(module)) if offered else None
     root = _confine(worker, standing)
     worker.text.set_deadline(worker.handshake_seconds(module.values))
     worker.text.send("@RSYNCD: OK\n")
     read_only = module.values.flag("read only") if granted.read_only is None else granted.read_only
     entered = Entered(module, greeting.protocol, granted.user, read_only, root, standing.directory, standing.full_path,
-                      standing.munge_links, standing.chroot is not None, rules)  # fmt: skip
-    return serve_transfer(worker, entered)
+                      standing.munge_links, standing.chroot is not None, rules, extension)  # fmt: skip
+    return serve_session(worker, entered)
 
 
 def _admit(worker: Worker, module: Module) -> None:
@@ -86,17 +88,23 @@ def _admit(worker: Worker, module: Module) -> None:
     log.line(f"rsync allowed access on module {module.name} from {worker.host} ({worker.address})")
 
 
-def _claim(worker: Worker, module: Module) -> None:
-    limit = module.values.number("max connections")
-    path = module.values.text("lock file", worker.environment)
+def _claim(worker: Worker, module: Module, offered: bool) -> Slots:
+    """A slot. `offered`: with all of them taken, the client comes in as one that gets no file data from us."""
+    values = module.values
+    path = values.text("lock file", worker.environment)
     try:
-        claimed = claim_slot(path, limit)
+        slots = Slots(path, values.number("max connections"), values.number("max nominate connections"))
     except OSError as error:
         worker.log.failure(f"failed to open lock file {path}", error)
         raise Refusal("failed to open lock file") from error
-    if not claimed:
-        text = f"max connections ({limit}) reached"
+    if not slots.take() and not (offered and slots.take_nominate()):
+        text = _refusal(module)
         raise Refusal(f"{text} -- try again later", text)
+    return slots
+
+
+def _refusal(module: Module) -> str:
+    return f"max connections ({module.values.number('max connections')}) reached"
 
 
 def _authenticate(worker: Worker, module: Module, greeting: Greeting) -> Granted:
@@ -127,9 +135,7 @@ def _authenticate(worker: Worker, module: Module, greeting: Greeting) -> Granted
 
 def _standing(worker: Worker, module: Module) -> Standing:
     values, environment = module.values, worker.environment
-    am_root = os.geteuid() == 0
-    uid = _uid(worker, values.text("uid", environment), am_root)
-    groups = _groups(worker, values.text("gid", environment), os.getuid() if uid is None else uid, am_root)
+    uid, groups = module_identity(values.text("uid", environment), values.text("gid", environment))
     path = values.text("path", environment)
     if not path:
         raise Refusal("no path setting.", f"No path specified for module {module.name}")
@@ -140,36 +146,6 @@ def _standing(worker: Worker, module: Module) -> Standing:
     if munge is None:
         munge = chroot is None or inside != "/"
     return Standing(uid, groups, chroot, directory, _absolute(path), munge)
-
-
-def _uid(worker: Worker, name: str, am_root: bool) -> int | None:
-    name = name or (NOBODY_USER if am_root else "")
-    if not name:
-        return None
-    uid = user_id(name)
-    if uid is None:
-        raise Refusal(f"invalid uid {name}", f"Invalid uid {name}")
-    return uid
-
-
-def _nobody_group() -> str:
-    return "nobody" if group_id("nogroup") is None else "nogroup"
-
-
-def _groups(worker: Worker, setting: str, uid: int, am_root: bool) -> tuple[int, ...]:
-    groups: list[int] = []
-    for number, name in enumerate(split_config_list(setting) or ([_nobody_group()] if am_root else [])):
-        if name == "*" and number == 0:
-            try:
-                groups += all_groups(uid)
-            except KeyError:
-                raise Refusal("getpwuid failed", f"rsync: [server] getpwuid failed for uid {uid}") from None
-            continue
-        gid = group_id(name)
-        if gid is None:
-            raise Refusal(f"invalid gid {name}", f"Invalid gid {name}")
-        groups.append(gid)
-    return tuple(groups)
 
 
 def _chroot(worker: Worker, path: str, wanted: bool | None) -> tuple[str | None, str]:

@@ -10,16 +10,13 @@ from prsync.errors import EngineError, ExitCode, PrsyncError
 from prsync.options import Options, as_text
 from prsync.options_read import Reader
 from prsync.options_server import limit_verbosity, refused_rows
-from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send, Wishes
+from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
 from prsync.session.daemon_arguments import Received, read_arguments
 from prsync.session.daemon_connection import Entered, Worker, become_busy, linger
-from prsync.session.daemon_mux import MSG_ERROR, MSG_ERROR_EXIT, MSG_IO_TIMEOUT, MuxInput, frame
+from prsync.session.daemon_mux import MSG_IO_TIMEOUT, MuxInput
 from prsync.session.daemon_sender import SenderJob
-from prsync.session.output import EXIT_NAMES
+from prsync.session.daemon_wire import end_line, negotiate, tell_failure
 from prsync.session.socket_pump import SocketPump, run_pump
-from prsync.version import __version__
-
-LAST_WORDS_SECONDS = 10
 
 
 @attrs.frozen
@@ -31,9 +28,9 @@ class Request:
     failure: PrsyncError | None
 
 
-def serve_transfer(worker: Worker, entered: Entered) -> int:
-    """From `@RSYNCD: OK` to the goodbye; the exit code. Raises Hangup and Refusal while that is still the way to say it."""
-    request = _read_request(worker, entered)
+def serve_transfer(worker: Worker, entered: Entered, received: Received) -> int:
+    """From the first arguments to the goodbye; the exit code. Raises Hangup and Refusal while that is still the way to say it."""
+    request = _read_request(worker, entered, received)
     options = request.options
     module_timeout = entered.module.values.number("timeout")
     timeout = options.io_timeout
@@ -45,23 +42,22 @@ def serve_transfer(worker: Worker, entered: Entered) -> int:
         negotiated = _negotiate(worker, entered, options)
     except PrsyncError as error:
         worker.log.line(error.text, warning=True)
-        worker.log.line(_end_line(error.code), warning=True)
+        worker.log.line(end_line(error.code), warning=True)
         return int(error.code)
     if request.failure is not None:
-        return _tell_failure(worker, negotiated, request.failure)
+        return tell_failure(worker, negotiated, request.failure)
     try:
         job = SenderJob(worker, entered, options, request.paths, negotiated)
         job.prepare(MuxInput(worker.text))
     except PrsyncError as error:
-        return _tell_failure(worker, negotiated, error)
+        return tell_failure(worker, negotiated, error)
     become_busy()
     return _pump(worker, job, timeout, options.bwlimit or worker.options.bwlimit)
 
 
-def _read_request(worker: Worker, entered: Entered) -> Request:
+def _read_request(worker: Worker, entered: Entered, received: Received) -> Request:
     """The arguments, parsed; with --secluded-args the second batch too. The request is logged."""
     refused = entered.module.values.text("refuse options", worker.environment)
-    received = read_arguments(worker.text, unescape=True)
     options, failure = _parse(received, refused)
     if failure is None and options.protect_args:
         plain = received.options
@@ -93,6 +89,8 @@ def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
         if entered.read_only:
             return PrsyncError("ERROR: module is read only", ExitCode.SYNTAX)
         return PrsyncError("ERROR: prsyncd does not take uploads yet: the module can only be read", ExitCode.UNSUPPORTED)
+    if options.peer:  # and not served as one: then we know it as little as rsync does
+        return PrsyncError("rsync: on remote machine: --prsync-peer: unknown option", ExitCode.UNSUPPORTED)
     if values.flag("write only"):
         return PrsyncError("ERROR: module is write only", ExitCode.SYNTAX)
     if entered.read_only and options.remove_source_files:
@@ -115,33 +113,7 @@ def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated
         inc_recurse=bool(options.am_sender and options.recurse and not options.use_qsort and options.allow_inc_recurse),
     )
     server = NegotiationServer(wishes, options.client_info, options.checksum_seed or secrets.randbits(31))
-    while True:
-        event = server.next_event()
-        if isinstance(event, Negotiated):
-            worker.text.give_back(server.rest)
-            return event
-        if isinstance(event, Send):
-            worker.text.send(event.data)
-        else:
-            server.feed(worker.text.some(4096))
-
-
-def _tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError) -> int:
-    """The reason of a failure in multiplexed messages, as rsync's server tells it (option_error, cleanup.c)."""
-    text = error.text.encode("utf-8", "surrogateescape") + b"\n"
-    end = _end_line(error.code)
-    worker.log.line(error.text, warning=True)
-    worker.log.line(end, warning=True)
-    out = frame(MSG_ERROR, text) + frame(MSG_ERROR, end.encode() + b"\n")
-    if negotiated.protocol >= 31:
-        out += frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little"))
-    worker.sock.settimeout(LAST_WORDS_SECONDS)
-    try:
-        worker.sock.sendall(out)
-    except OSError:
-        return int(error.code)
-    linger(worker.sock)
-    return int(error.code)
+    return negotiate(worker, server)
 
 
 def _pump(worker: Worker, job: SenderJob, timeout: int, bandwidth: int) -> int:
@@ -153,10 +125,10 @@ def _pump(worker: Worker, job: SenderJob, timeout: int, bandwidth: int) -> int:
     def announce(error: PrsyncError) -> None:
         """The last words to the client, unless it had its own; and to the log."""
         if isinstance(error, EngineError) and job.send.remote_exit is None:
-            job.sender.abort(EngineError(f"{error.text}\n{_end_line(error.code)}", error.code))
+            job.sender.abort(EngineError(f"{error.text}\n{end_line(error.code)}", error.code))
         elif job.send.remote_exit is None:
             worker.log.line(f"rsync: [sender] {error.text}", warning=True)
-            worker.log.line(_end_line(error.code), warning=True)
+            worker.log.line(end_line(error.code), warning=True)
 
     failure = run_pump(pump, announce)
     code = job.sender.exit_code
@@ -165,13 +137,7 @@ def _pump(worker: Worker, job: SenderJob, timeout: int, bandwidth: int) -> int:
         code = failure.code if remote is None else ExitCode(remote) if remote in set(ExitCode) else ExitCode.STREAM_IO
     worker.log.line(f"sent {pump.sent} bytes  received {pump.received} bytes  total size {job.context.stats.total_size}")
     if code and (failure is None or job.send.remote_exit is not None):
-        worker.log.line(_end_line(code), warning=True)
+        worker.log.line(end_line(code), warning=True)
     if failure is not None:
         linger(worker.sock)
     return int(code)
-
-
-def _end_line(code: ExitCode) -> str:
-    """log.c:log_exit."""
-    kind = "warning" if code == ExitCode.VANISHED else "error"
-    return f"rsync {kind}: {EXIT_NAMES.get(code, 'unexplained error')} (code {int(code)}) at prsyncd [sender={__version__}]"

@@ -7,6 +7,7 @@ other waits to send: so neither side can hold up the other.
 from __future__ import annotations
 
 import itertools
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -36,9 +37,21 @@ class Pump(Protocol):
 
 class SocketPump:
     """`timeout`: seconds without a byte in either direction after which TransferTimeout is raised, 0 none.
-    `bandwidth`: bytes a second that are sent at most, 0 no limit. Counts the bytes that went through."""
+    `bandwidth`: bytes a second that are sent at most, 0 no limit. Counts the bytes that went through.
 
-    def __init__(self, sock: socket.socket, pump: Pump, *, timeout: int = 0, bandwidth: int = 0, early: bytes = b"") -> None:
+    `tick`: called when the pump wants input and all output is written; after so many seconds without input the pump is run
+    again all the same (None: only with input)."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        pump: Pump,
+        *,
+        timeout: int = 0,
+        bandwidth: int = 0,
+        early: bytes = b"",
+        tick: Callable[[], float | None] | None = None,
+    ) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.pump = pump
@@ -46,6 +59,7 @@ class SocketPump:
         self.bandwidth = bandwidth
         self.received = len(early)
         self.sent = 0
+        self._tick = tick
         self._chunks: list[bytes] = [early] if early else []
         self._ended = False
         self._arrived = trio.Event()
@@ -96,8 +110,16 @@ class SocketPump:
             if want is Want.NOTHING:
                 return
             if want is Want.INPUT:
-                self.pump.feed(await self._next_chunk())
+                await self._await_input(self._tick() if self._tick else None)
             self._keep_alive()
+
+    async def _await_input(self, within: float | None) -> None:
+        """Feeds the pump with what comes, within so many seconds where there is a limit."""
+        chunk = None
+        with trio.move_on_after(math.inf if within is None else within):
+            chunk = await self._next_chunk()
+        if chunk is not None:
+            self.pump.feed(chunk)
 
     async def _next_chunk(self) -> bytes:
         while not self._chunks:

@@ -11,8 +11,8 @@ from daemon_harness import Daemon
 def start_daemon(tmp_path: pathlib.Path) -> Iterator[Callable[..., Daemon]]:
     running: list[Daemon] = []
 
-    def start(text: str, prelude: str = "") -> Daemon:
-        running.append(Daemon(tmp_path, text, prelude))
+    def start(text: str, prelude: str = "", before: Callable[[pathlib.Path], None] | None = None) -> Daemon:
+        running.append(Daemon(tmp_path, text, prelude, before))
         return running[-1]
 
     yield start

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 SCRIPT = """
 import os, sys
@@ -33,13 +34,17 @@ def free_port() -> int:
 class Daemon:
     """A running prsyncd. `log` and `conf` are its files; `url` ends with a slash."""
 
-    def __init__(self, folder: pathlib.Path, text: str, prelude: str = "") -> None:
+    def __init__(
+        self, folder: pathlib.Path, text: str, prelude: str = "", before: Callable[[pathlib.Path], None] | None = None
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.conf = folder / "rsyncd.conf"
         self.log = folder / "log"
         self.pid_file = folder / "pid"
         self.write(text)
+        if before:
+            before(self.conf)
         command = [sys.executable, "-c", prelude + SCRIPT, f"--config={self.conf}", "--no-detach"]
         self.process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -76,6 +81,17 @@ class Daemon:
         """Runs the real rsync; arguments that begin with :: are this daemon's URLs."""
         words = [self.url + a[2:] if a.startswith("::") else a for a in arguments]
         return subprocess.run(["rsync", *words], capture_output=True, text=True, timeout=60, **kwargs)  # type: ignore[call-overload,no-any-return]
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def read_until(self, sock: socket.socket, end: bytes) -> bytes:
+        received = b""
+        while not received.endswith(end):
+            chunk = sock.recv(1)
+            assert chunk, received
+            received += chunk
+        return received
 
     def talk(self, data: bytes) -> bytes:
         """Sends bytes; returns all that comes until the daemon closes."""

@@ -1,0 +1,129 @@
+"""Where a module's digest index lies, and where its indexer listens: in `state dir`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote
+
+import attrs
+
+from prsync.config import Config, Module, Values
+from prsync.errors import FileError
+
+SYSTEM_STATE = "/var/lib/prsync"
+NAME_LIMIT = 100  # characters of a module's name that a file's name shows
+
+
+@attrs.frozen
+class IndexPlace:
+    """The index lies in a folder that belongs to the module's user; the socket beside it, to whoever started the daemon."""
+
+    parent: str
+    name: str
+
+    @property
+    def folder(self) -> str:
+        return os.path.join(self.parent, self.name)
+
+    @property
+    def index(self) -> str:
+        return os.path.join(self.folder, "digests")
+
+    @property
+    def socket_name(self) -> str:
+        return f"{self.name}.sock"
+
+
+def nominates(values: Values) -> bool:
+    """Whether the module names mirrors to clients that can use them."""
+    choice = values.text("nominate")
+    return choice == "registered" or (choice == "listed" and bool(values.texts("mirror")))
+
+
+def keeps_digests(values: Values) -> bool:
+    """`digest index`; where it is not set, modules that nominate have one."""
+    wanted = values.flag3("digest index")
+    return nominates(values) if wanted is None else wanted
+
+
+def state_dir(config: Config, environment: Mapping[str, str]) -> str:
+    """`state dir`, made absolute; by default the system's, or the user's where we are not root."""
+    said = config.start.text("state dir", environment)
+    if not said and os.geteuid() == 0:
+        said = SYSTEM_STATE
+    if not said:
+        home = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "/", ".local", "state")
+        said = os.path.join(home, "prsync")
+    return os.path.abspath(said)
+
+
+def index_place(config: Config, module: Module, environment: Mapping[str, str]) -> IndexPlace:
+    path = module.values.text("path")  # not expanded: each client's environment differs
+    mark = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    shown = quote(module.name, safe=" ", errors="surrogateescape")[:NAME_LIMIT]
+    return IndexPlace(os.path.join(state_dir(config, environment), "index"), f"{shown}-{mark}")
+
+
+def prepare(place: IndexPlace, uid: int | None, gid: int | None) -> None:
+    """Makes the folders. Raises FileError, also for a folder that belongs to somebody else."""
+    wanted = os.geteuid() if uid is None else uid
+    try:
+        os.makedirs(place.parent, 0o755, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(place.folder, 0o700)
+            if wanted != os.geteuid():
+                os.chown(place.folder, wanted, -1 if gid is None else gid, follow_symlinks=False)
+        status = os.lstat(place.folder)
+    except OSError as error:
+        raise FileError(f"cannot make the folder {place.folder} for the digest index: {error.strerror}") from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != wanted:
+        raise FileError(f"the digest index {place.folder} is no folder of the module's user (uid {wanted}): remove it")
+
+
+def listen(place: IndexPlace) -> socket.socket:
+    """The indexer's socket, in the place of one that was left behind. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0o177)
+    try:
+        with _within(place.parent):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(place.socket_name)
+            sock.bind(place.socket_name)
+        sock.listen(64)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    finally:
+        os.umask(mask)
+    return sock
+
+
+def connect(place: IndexPlace) -> socket.socket:
+    """A connection to the indexer. Raises OSError where none runs."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    try:
+        with _within(place.parent):
+            sock.connect(place.socket_name)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+@contextlib.contextmanager
+def _within(folder: str) -> Iterator[None]:
+    """A socket's name has room for some hundred characters only: it is used from within its folder."""
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.chdir(folder)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
