@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 import stock
 from stock import Daemon
 
+from prsync.engine import formats
 from prsync.engine.context import Context
 from prsync.engine.native import lib
 
@@ -299,3 +302,58 @@ def test_pull_where_a_directory_cannot_be_written_discards_and_goes_on(
     assert (tmp_path / "dst" / "small" / "inside").exists()
     assert (tmp_path / "dst" / "dir" / "medium").read_bytes() == pattern(50_000)
     assert leftovers(tmp_path / "dst") == []
+
+
+def lines(text: str, destination: Path) -> list[str]:
+    """Output as lines, without what depends on the moment: rates, times, the destination's name."""
+    text = re.sub(r" +[\d.]+[kMG]B/s +[\d?:]+", " RATE", text.replace("\r", "\n"))
+    text = re.sub(r"\nsent .*", "", text.replace(str(destination), "DST"), flags=re.DOTALL)
+    return [line for line in text.split("\n") if line]
+
+
+VERBOSE = {"verbose": 1, "info_name": 1, "info_flist": 1, "info_nonreg": 1, "info_misc": 1, "info_stats": 1}
+ITEMIZE = {"itemize": 1, "stdout_format_has_i": 1, "info_nonreg": 1}
+PROGRESS = {"info_progress": 1, "info_flist": 2, "log_before_transfer": 1, "human_readable": 1}
+
+
+@pytest.mark.parametrize("changed", [False, True])
+@pytest.mark.parametrize(
+    ("words", "letters", "values", "format"),
+    [
+        (["-ai"], "logDtpr", ITEMIZE, b"%i %n%L"),
+        (["-av"], "vlogDtpr", VERBOSE, b"%n%L"),
+        (["-ani"], "nlogDtpr", {**ITEMIZE, "dry_run": 1}, b"%i %n%L"),
+        (["-av", "--progress"], "vlogDtpr", {**VERBOSE, **PROGRESS}, b"%n%L"),
+        (["-a", "--info=progress2"], "logDtpr", {"info_progress": 2, "human_readable": 1, "info_nonreg": 1}, None),
+    ],
+    ids=["itemize", "verbose", "dry", "progress", "progress2"],
+)
+def test_pull_says_what_rsync_says(
+    daemon: Daemon,
+    tree: Path,
+    tmp_path: Path,
+    words: list[str],
+    letters: str,
+    values: dict[str, int],
+    format: bytes | None,
+    changed: bool,
+) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for destination in (theirs, ours) if changed else ():
+        shutil.copytree(tree, destination, symlinks=True)
+        (destination / "small").write_bytes(b"other")
+        (destination / "empty").chmod(0o600)
+        (destination / "dir" / "n7").unlink()
+    assert stock.RSYNC
+    command = [stock.RSYNC, *words, f"rsync://127.0.0.1:{daemon.port}/m/", f"{theirs}/"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    def setup(context: Context) -> None:
+        options(**values)(context)
+        if format:
+            formats.set_format(context, formats.STDOUT, format)
+
+    outcome = stock.pull(daemon, f"{ours}/", letters=letters, setup=setup)
+    assert outcome.code == 0
+    text = b"".join(text for code, text in outcome.log if code != lib.PS_LOG_LOG).decode()
+    assert lines(text, ours) == lines(said, theirs)
