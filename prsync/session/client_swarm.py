@@ -15,6 +15,7 @@ from prsync.errors import ExitCode, StartError, StreamError
 from prsync.net.connect import Route
 from prsync.options import Options
 from prsync.options_hosts import Target
+from prsync.protocol import limits
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import FrameType, Hello, Nomination, SourceReport, UnknownFrame, Verdict, decode_frame, encode_frame
 from prsync.session.client_eligible import module_prefix
@@ -92,6 +93,7 @@ class ClientSwarm:
             proxy=None if proxy is None else (proxy.host, proxy.port, (proxy.login or b"").decode("utf-8", "surrogateescape")),
             bandwidth=options.bwlimit * 1024,
             only=options.mirrors == "only",
+            stall_seconds=float(options.mirror_timeout or limits.STALL_SECONDS),
         )
 
     # ---- the loop ------------------------------------------------------------------------------
