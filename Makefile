@@ -18,6 +18,7 @@ test-slow: native
 test-sanitize: setup
 	$(BIN)/python csrc/build_native.py --sanitize
 	tools/sanitized $(BIN)/pytest -p no:cacheprovider -m "not slow" tests/engine
+	$(BIN)/python tools/fuzz --replay
 
 check: setup
 	$(BIN)/ruff check .
@@ -40,6 +41,10 @@ demo-short: native
 
 bench: native
 	$(BIN)/python -m bench
+
+# Needs clang: searches each decoder for a minute.
+fuzz: setup
+	for name in $(patsubst csrc/fuzz/fuzz_%.c,%,$(wildcard csrc/fuzz/fuzz_*.c)); do $(BIN)/python tools/fuzz $$name 60 || exit 1; done
 
 clean:
 	rm -rf build dist *.egg-info prsync/*.so

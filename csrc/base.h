@@ -39,7 +39,8 @@ typedef struct ps_reader {
 } ps_reader;
 
 static inline ps_reader rd_make(const void *data, size_t len) {
-    ps_reader r = {(const u8 *)data, (const u8 *)data + len, false, false};
+    const u8 *p = data;
+    ps_reader r = {p, len ? p + len : p, false, false}; /* not even 0 may be added to NULL */
     return r;
 }
 static inline size_t rd_left(const ps_reader *r) { return (size_t)(r->end - r->p); }
@@ -89,7 +90,7 @@ typedef struct ps_buf {
 void buf_free(ps_buf *b);
 bool buf_reserve(ps_buf *b, size_t more); /* room for `more` bytes after len; compacts consumed bytes */
 static inline size_t buf_used(const ps_buf *b) { return b->len - b->start; }
-static inline u8 *buf_head(const ps_buf *b) { return b->data + b->start; }
+static inline u8 *buf_head(const ps_buf *b) { return b->start ? b->data + b->start : b->data; }
 static inline void buf_consume(ps_buf *b, size_t n) {
     b->start += n;
     if (b->start >= b->len) b->start = b->len = 0;

@@ -90,7 +90,7 @@ static void read_all(ps_send *s, u8 *p, size_t n) {
     }
 }
 
-static size_t part_of(i64 left, size_t most) { return left < (i64)most ? (size_t)left : most; }
+static size_t part_of(i64 left, size_t most) { return left <= 0 ? 0 : left < (i64)most ? (size_t)left : most; }
 
 /* ---- the reply ---- */
 

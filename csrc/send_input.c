@@ -118,7 +118,8 @@ static int check_head(ps_send *s) {
         return ps_fail(s->ctx, 2, 0, "Invalid checksum length %d [sender]", h->strong_length);
     if (h->remainder < 0 || h->remainder > h->block_length)
         return ps_fail(s->ctx, 2, 0, "Invalid remainder length %d [sender]", h->remainder);
-    h->file_length = (i64)h->count * h->block_length - (h->remainder ? h->block_length - h->remainder : 0);
+    /* No blocks, but a remainder: rsync counts a length below zero there. */
+    h->file_length = h->count ? (i64)h->count * h->block_length - (h->remainder ? h->block_length - h->remainder : 0) : 0;
     return PS_OK;
 }
 

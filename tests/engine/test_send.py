@@ -258,6 +258,13 @@ def test_send_append_sends_what_lies_behind_the_claim(tree: pathlib.Path, mode: 
     assert reply.checksum == hashlib.md5(data if mode == 2 else data[have:]).digest()
 
 
+@pytest.mark.parametrize("mode", [1, 2])
+def test_send_append_claim_of_no_blocks_but_a_remainder_is_nothing(tree: pathlib.Path, mode: int) -> None:
+    session = Session(tree, NAMES, append=mode)
+    session.ask(frame(request(1, head=(0, 131_072, 0, 50))))
+    assert literals(session.reply()) == b"hello world"
+
+
 def test_send_append_redo_is_a_full_request(tree: pathlib.Path) -> None:
     data = (tree / "b").read_bytes()
     session = Session(tree, NAMES, append=1)
