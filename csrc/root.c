@@ -1,6 +1,7 @@
 #include "root.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -57,20 +58,35 @@ static bool make_path(const char *path) {
     return mkdir(name, 0777) == 0 || errno == EEXIST;
 }
 
+/* The path as messages show it (util1.c:full_fname): absolute. */
+static const char *shown_path(const char *path, char out[2 * PS_LIMIT_NAME]) {
+    char here[PS_LIMIT_NAME];
+    bool plain = *path == '/' || !getcwd(here, sizeof here);
+    const char *rest = strcmp(path, ".") == 0 ? "" : path;
+    if (plain)
+        snprintf(out, 2 * PS_LIMIT_NAME, "%s", path);
+    else
+        snprintf(out, 2 * PS_LIMIT_NAME, "%s%s%s", here, *rest && strcmp(here, "/") != 0 ? "/" : "", rest);
+    return out;
+}
+
 ps_root *root_open(ps_ctx *c, const char *path, bool create) {
+    char shown[2 * PS_LIMIT_NAME];
     if (!*path) path = ".";
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 && errno == EACCES) fd = open(path, DIR_FLAGS);
     if (fd < 0 && errno == ENOENT && create) {
         bool made = c->o.mkpath ? make_path(path) : mkdir(path, 0777) == 0;
         if (!made) {
-            ps_fail(c, 11, errno, "mkdir \"%s\" failed: %s (%d)", path, strerror(errno), errno);
+            int err = errno;
+            ps_fail(c, 11, err, "mkdir \"%s\" failed: %s (%d)", shown_path(path, shown), strerror(err), err);
             return NULL;
         }
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     if (fd < 0) {
-        ps_fail(c, 3, errno, "change_dir \"%s\" failed: %s (%d)", path, strerror(errno), errno);
+        int err = errno;
+        ps_fail(c, 3, err, "change_dir \"%s\" failed: %s (%d)", shown_path(path, shown), strerror(err), err);
         return NULL;
     }
     return root_wrap(c, fd);
