@@ -58,16 +58,21 @@ class DaemonLog:
         """One line, without its newline. A log that cannot be written must not end a transfer: failures are ignored."""
         raw = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
         if self.file < 0:
-            safe = escape(raw, Escape.LOG).decode("utf-8", "replace")
+            safe = _one_line(raw).decode("utf-8", "replace")
             syslog.syslog(syslog.LOG_WARNING if warning else syslog.LOG_INFO, safe)
             return
         now = time.localtime()
         stamp = b"%04d/%02d/%02d %02d:%02d:%02d [%d] " % (*now[:6], os.getpid())
         try:
-            os.write(self.file, stamp + escape(raw, Escape.LOG) + b"\n")
+            os.write(self.file, stamp + _one_line(raw) + b"\n")
         except OSError:
             return
 
     def failure(self, text: str, error: OSError) -> None:
         """A failed system call, in the form of rsync's rsyserr."""
         self.line(f"rsync: [server] {text}: {os.strerror(error.errno or 0)} ({error.errno})", warning=True)
+
+
+def _one_line(raw: bytes) -> bytes:
+    """Control characters as \\#ooo, line ends too: no name may begin a line of its own."""
+    return escape(raw, Escape.LOG).replace(b"\n", b"\\#012").replace(b"\r", b"\\#015")
