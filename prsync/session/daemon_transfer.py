@@ -52,7 +52,7 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received) -> int:
     except PrsyncError as error:
         return tell_failure(worker, negotiated, error)
     become_busy()
-    return _pump(worker, job, timeout, options.bwlimit or worker.options.bwlimit)
+    return _pump(worker, job, timeout, min((limit for limit in (options.bwlimit, worker.options.bwlimit) if limit), default=0))
 
 
 def _read_request(worker: Worker, entered: Entered, received: Received) -> Request:

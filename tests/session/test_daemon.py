@@ -176,3 +176,30 @@ def test_detached_daemon_writes_its_pid_and_serves(tmp_path: pathlib.Path) -> No
         assert os.getsid(pid) == pid
     finally:
         os.kill(pid, signal.SIGTERM)
+
+
+def test_connection_given_by_inetd_is_served(tmp_path: pathlib.Path) -> None:
+    conf = tmp_path / "c"
+    conf.write_text(f"log file = {tmp_path}/log\nreverse lookup = no\n[m]\npath = /\n")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = subprocess.Popen(["rsync", f"rsync://127.0.0.1:{listener.getsockname()[1]}/"], stdout=subprocess.PIPE, text=True)
+        connection, _ = listener.accept()
+        with connection:
+            server = subprocess.run([sys.executable, "-c", SCRIPT, f"--config={conf}"], stdin=connection, timeout=20)
+        assert (client.communicate(timeout=20)[0], client.returncode, server.returncode) == ("m              \t\n", 0, 0)
+    assert "module-list request" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize("options", [["-4"], []])
+def test_all_addresses_are_listened_on(tmp_path: pathlib.Path, options: list[str]) -> None:
+    port = free_port()
+    conf = tmp_path / "c"
+    conf.write_text(f"pid file = {tmp_path}/pid\nlog file = {tmp_path}/log\n[m]\npath = /\n")
+    assert run(f"--config={conf}", f"--port={port}", *options).returncode == 0
+    try:
+        has_ipv6 = pathlib.Path("/proc/net/if_inet6").exists()
+        for host, served in (("127.0.0.1", True), ("[::1]", has_ipv6 and not options)):
+            result = subprocess.run(["rsync", f"rsync://{host}:{port}/"], capture_output=True, text=True, timeout=20)
+            assert (result.returncode == 0) is served, (host, result)
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGTERM)
