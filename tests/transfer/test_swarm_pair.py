@@ -1,0 +1,176 @@
+"""The swarm's core from end to end in one thread: digests, bundles, pieces, bases, bad data, what is missing."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import shutil
+
+import pytest
+from swarm_pair import Mirror, Origin, Pair
+
+MIB = 1 << 20
+
+
+def fill(top: pathlib.Path, seed: int = 1) -> None:
+    rng = random.Random(seed)
+    for directory in ("a", "a/b", "c"):
+        (top / directory).mkdir(parents=True)
+        for i in range(40):
+            (top / directory / f"f{i}").write_bytes(rng.randbytes(rng.choice([0, 1, 100, 5_000, 70_000, 200_000])))
+    (top / "big").write_bytes(rng.randbytes(5 * MIB + 17))
+    (top / "a" / "middle").write_bytes(rng.randbytes(MIB))
+    (top / "link").symlink_to("big")
+    for path in top.rglob("*"):
+        if not path.is_symlink():
+            os.utime(path, (1_500_000_000, 1_500_000_000))
+
+
+def contents(top: pathlib.Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in sorted(top.rglob("*")):
+        name = str(path.relative_to(top))
+        if path.is_symlink():
+            found[name] = os.readlink(path)
+        elif path.is_dir():
+            found[name] = int(path.stat().st_mtime)
+        else:
+            found[name] = (path.read_bytes(), int(path.stat().st_mtime), path.stat().st_mode)
+    return found
+
+
+@pytest.fixture
+def tree(tmp_path: pathlib.Path) -> pathlib.Path:
+    top = tmp_path / "tree"
+    top.mkdir()
+    fill(top)
+    return top
+
+
+def make(tree: pathlib.Path, tmp_path: pathlib.Path, *, incremental: bool = True, warm: bool = True, mirrors: int = 2) -> Pair:
+    pair = Pair(Origin(tree, tmp_path / "index", incremental=incremental, warm=warm), tmp_path / "dest", incremental=incremental)
+    for number in range(mirrors):
+        copy = tmp_path / f"mirror{number}"
+        if not copy.exists():
+            shutil.copytree(tree, copy, symlinks=True)
+        pair.mirrors.append(Mirror(copy, tmp_path / f"index{number}", pair.memory))
+    return pair
+
+
+def data_bytes(tree: pathlib.Path) -> int:
+    return sum(p.stat().st_size for p in tree.rglob("*") if p.is_file() and not p.is_symlink())
+
+
+@pytest.mark.parametrize("incremental", [True, False])
+def test_swarm_first_pull_takes_all_data_from_mirrors(tree: pathlib.Path, tmp_path: pathlib.Path, incremental: bool) -> None:
+    pair = make(tree, tmp_path, incremental=incremental)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert pair.delivered == data_bytes(tree)
+    assert pair.context.stats.literal_data == pair.delivered
+    assert pair.swarm is not None and pair.swarm.counts.open == 0
+    assert pair.swarm.counts.classic == 0
+    assert not pair.receiver.exit_code()
+
+
+def test_swarm_without_digests_leaves_everything_to_the_session(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    pair = make(tree, tmp_path, warm=False)
+    for _ in range(20_000):
+        try:
+            pair.run(200)
+            break
+        except AssertionError:
+            pair.origin.digester.retry(True)
+            pair.origin.digester.step()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert pair.delivered == 0
+
+
+def test_swarm_changed_file_takes_only_its_gaps(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(tree, tmp_path / "dest", symlinks=True)
+    data = bytearray((tree / "big").read_bytes())
+    for at in (1000, 2 * MIB, 4 * MIB + 5):
+        data[at : at + 10] = b"0123456789"
+    (tree / "big").write_bytes(data[: 3 * MIB] + b"inserted" + data[3 * MIB :])
+    pair = make(tree, tmp_path)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert 0 < pair.delivered < 40_000
+    assert pair.context.stats.matched_data + pair.delivered == (tree / "big").stat().st_size
+
+
+def test_swarm_file_of_equal_blocks_is_found_in_its_basis(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tree / "big").write_bytes(bytes(4 * MIB))
+    shutil.copytree(tree, tmp_path / "dest", symlinks=True)
+    (tree / "big").write_bytes(bytes(6 * MIB))
+    pair = make(tree, tmp_path)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert pair.delivered < 10_000
+
+
+def test_swarm_basis_that_has_everything_needs_no_source(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(tree, tmp_path / "dest", symlinks=True)
+    os.utime(tmp_path / "dest" / "big", (1, 1))
+    os.utime(tmp_path / "dest" / "a" / "f3", (1, 1))
+    pair = make(tree, tmp_path, mirrors=0)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert pair.delivered == 0
+
+
+def flip_data(data: bytes, largest: int) -> bytes:
+    """Flips a bit in the last byte of every data frame whose payload is at most `largest` bytes; frames come whole here."""
+    out, at = bytearray(data), 0
+    while at < len(out):
+        word = int.from_bytes(out[at : at + 4], "little")
+        end = at + 4 + (word & 0xFFFFFF)
+        if word >> 24 == 7 + 117 and out[at + 4] == 6 and end - at - 19 <= largest:
+            out[end - 1] ^= 1
+        at = end
+    return bytes(out)
+
+
+@pytest.mark.parametrize("largest", [1, 5_000, 1 << 20])
+def test_swarm_mirror_that_flips_bits_is_found_out_and_nothing_of_it_stays(
+    tree: pathlib.Path, tmp_path: pathlib.Path, largest: int
+) -> None:
+    pair = make(tree, tmp_path, mirrors=2)
+    pair.mirrors[1].damage = lambda data: flip_data(data, largest)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert {holder for holder, _ in pair.bad} == {1}
+
+
+def test_swarm_stale_mirror_is_told_apart_and_another_helps(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(tree, tmp_path / "mirror0", symlinks=True)
+    (tmp_path / "mirror0" / "big").write_bytes(b"old")
+    (tmp_path / "mirror0" / "a" / "f1").write_bytes(b"old as well")
+    pair = make(tree, tmp_path, mirrors=2)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert pair.missing > 0 and not pair.bad
+
+
+def test_swarm_without_any_source_fails_the_files_and_keeps_old_ones(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "dest").mkdir()
+    (tmp_path / "dest" / "big").write_bytes(b"old contents")
+    pair = make(tree, tmp_path, mirrors=0)
+    pair.run()
+    assert (tmp_path / "dest" / "big").read_bytes() == b"old contents"
+    assert pair.receiver.exit_code() == 23
+    assert any("no source delivered" in line for line in pair.lines)
+    assert not list((tmp_path / "dest").rglob(".*"))
+
+
+def test_swarm_of_many_small_files_makes_few_events(tmp_path: pathlib.Path) -> None:
+    tree = tmp_path / "tree"
+    for d in range(20):
+        (tree / f"d{d}").mkdir(parents=True)
+        for f in range(150):
+            (tree / f"d{d}" / f"f{f}").write_bytes(b"%d %d" % (d, f))
+    pair = make(tree, tmp_path)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert pair.next_request < 80
