@@ -11,11 +11,7 @@ import attrs
 
 from prsync.config import Module
 from prsync.engine.confinement import no_new_privileges
-from prsync.errors import PrsyncError
-from prsync.options import as_bytes
-from prsync.privileges import drop, open_trusted
-from prsync.protocol.filter_syntax import Rule
-from prsync.protocol.filters import daemon_rules
+from prsync.privileges import drop
 from prsync.session.daemon_access import UNDETERMINED, check_access, host_name
 from prsync.session.daemon_auth import (
     DIGESTS,
@@ -30,6 +26,7 @@ from prsync.session.daemon_connection import Entered, Worker
 from prsync.session.daemon_extension import is_offered, open_extension
 from prsync.session.daemon_identity import module_identity
 from prsync.session.daemon_log import DaemonLog
+from prsync.session.daemon_rules import module_rules
 from prsync.session.daemon_session import serve_session
 from prsync.session.daemon_slots import Slots
 from prsync.session.daemon_text import LONG_LINE_LIMIT, Greeting, Hangup, Refusal
@@ -60,7 +57,7 @@ def serve_module(worker: Worker, module: Module, greeting: Greeting) -> int:
     worker.text.set_deadline(None)
     standing = _standing(worker, module)
     worker.environment["RSYNC_MODULE_PATH"] = standing.full_path
-    rules = _rules(worker, module)
+    rules = module_rules(module, worker.environment)
     _switch_log(worker, module)
     extension = open_extension(worker, module, slots, not slots.holds_data, _refusal(module)) if offered else None
     root = _confine(worker, standing)
@@ -171,30 +168,6 @@ def _can_chroot(worker: Worker) -> bool:
 
 def _absolute(path: str) -> str:
     return os.path.normpath(os.path.join(os.getcwd(), path)).replace("//", "/")
-
-
-def _rules(worker: Worker, module: Module) -> tuple[Rule, ...]:
-    """The module's filter parameters; the files that they name are read now, as root, from outside a chroot."""
-
-    def value(name: str) -> bytes:
-        return as_bytes(module.values.text(name, worker.environment))
-
-    def read(name: bytes) -> bytes:
-        with os.fdopen(open_trusted(os.fsdecode(name), os.O_RDONLY), "rb") as file:
-            return file.read()
-
-    try:
-        parsed = daemon_rules(
-            read,
-            filter=value("filter"),
-            include_from=value("include from"),
-            include=value("include"),
-            exclude_from=value("exclude from"),
-            exclude=value("exclude"),
-        )
-    except PrsyncError as error:
-        raise Refusal("the module's filter rules cannot be read -- contact admin", error.text) from error
-    return tuple(parsed.rules)
 
 
 def _switch_log(worker: Worker, module: Module) -> None:

@@ -12,12 +12,14 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import attrs
 
-from prsync.config import Config, load_config
+from prsync.config import Config, Module, load_config
 from prsync.options_daemon import DaemonOptions
+from prsync.session.daemon_helpers import Helpers
+from prsync.session.daemon_indexer import serve_index
 from prsync.session.daemon_log import DaemonLog
 from prsync.session.daemon_worker import serve
 from prsync.version import __version__
@@ -44,6 +46,11 @@ class Supervisor:
     workers: set[int] = attrs.field(factory=set)
     pending: list[int] = attrs.field(factory=list)  # signals that came and are not acted upon yet
     stopping: bool = False
+    helpers: Helpers = attrs.field(init=False)
+    pipe: tuple[int, ...] = ()  # by which a signal wakes the loop
+
+    def __attrs_post_init__(self) -> None:
+        self.helpers = Helpers(self.log, self._fork, self._index)
 
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT. Returns the exit code."""
@@ -57,15 +64,21 @@ class Supervisor:
         poller.register(wake_read, select.POLLIN)
         for sock in self.sockets:
             poller.register(sock, select.POLLIN)
+        self.pipe = (wake_read, wake_write)
         gc.collect()
         gc.freeze()
+        self.helpers.apply(self.config)
         while self.sockets or self.workers:
-            ready = [number for number, _ in poller.poll()]
+            left = self.helpers.seconds_left()
+            ready = [number for number, _ in poller.poll(None if left is None else left * 1000 + 1)]
             if wake_read in ready:
                 _drain(wake_read)
             self._handle_signals(poller)
             for sock in [s for s in self.sockets if s.fileno() in ready]:
-                self._accept(sock, wake_read, wake_write)
+                self._accept(sock)
+            if not self.stopping:
+                self.helpers.start_due()
+        self.helpers.stop()
         return 0
 
     def _handle_signals(self, poller: select.poll) -> None:
@@ -94,7 +107,7 @@ class Supervisor:
             os.kill(pid, signal.SIGTERM if again else signal.SIGUSR2)
 
     def _reap(self) -> None:
-        while self.workers:
+        while self.workers or self.helpers.pids:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -102,6 +115,8 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if self.helpers.ended(pid):
+                continue
             if os.WIFSIGNALED(status) and os.WTERMSIG(status) not in (signal.SIGUSR2, signal.SIGTERM):
                 self.log.line(f"prsyncd: worker {pid} was ended by signal {os.WTERMSIG(status)}", warning=True)
             self.workers.discard(pid)
@@ -117,8 +132,9 @@ class Supervisor:
             self.config = attrs.evolve(self.config, stamps=fresh.stamps)
             return
         self.config = fresh
+        self.helpers.apply(fresh)
 
-    def _accept(self, sock: socket.socket, wake_read: int, wake_write: int) -> None:
+    def _accept(self, sock: socket.socket) -> None:
         try:
             connection, _ = sock.accept()
         except OSError as error:
@@ -129,22 +145,31 @@ class Supervisor:
         # rsyncd reads its configuration for each connection: whoever edits it expects that.
         if self.config.changed_on_disk():
             self.reread()
+        pid = self._fork(lambda: serve(connection, self.config, self.options, self.log))
+        connection.close()
+        if pid:
+            self.workers.add(pid)
+        else:
+            time.sleep(OVERLOAD_PAUSE)
+
+    def _index(self, config: Config, module: Module, parent: int, ready: Callable[[], None]) -> int:
+        return serve_index(config, module, self.options.environment, self.log, parent, ready)
+
+    def _fork(self, work: Callable[[], int]) -> int:
+        """Runs `work` in a child, which ends with its answer. The child's pid, 0 when there is none."""
         signal.pthread_sigmask(signal.SIG_BLOCK, [*SIGNALS, signal.SIGUSR2])
         try:
             pid = os.fork()
+            if not pid:
+                self._work(work)
+            return pid
         except OSError as error:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
             self.log.failure("could not create child server process", error)
-            connection.close()
-            time.sleep(OVERLOAD_PAUSE)
-            return
-        if not pid:
-            self._work(connection, (wake_read, wake_write))
-        self.workers.add(pid)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
-        connection.close()
+            return 0
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
 
-    def _work(self, connection: socket.socket, pipe: Sequence[int]) -> None:
+    def _work(self, work: Callable[[], int]) -> None:
         """In the child, which never returns from here."""
         code = 1
         try:
@@ -154,10 +179,10 @@ class Supervisor:
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
             for sock in self.sockets:
                 sock.close()
-            for end in pipe:
+            for end in self.pipe:
                 os.close(end)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
-            code = serve(connection, self.config, self.options, self.log)
+            code = work()
         except BaseException as error:  # noqa: BLE001 - a worker's failure is one line in the log, whatever it was
             self.log.line(f"prsyncd: a worker failed: {type(error).__name__}: {error}", warning=True)
         finally:

@@ -63,6 +63,7 @@ def state_dir(config: Config, environment: Mapping[str, str]) -> str:
 
 
 def index_place(config: Config, module: Module, environment: Mapping[str, str]) -> IndexPlace:
+    """`environment`: the daemon's own, for its state dir."""
     path = module.values.text("path")  # not expanded: each client's environment differs
     mark = hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     shown = quote(module.name, safe=" ", errors="surrogateescape")[:NAME_LIMIT]
@@ -72,6 +73,7 @@ def index_place(config: Config, module: Module, environment: Mapping[str, str]) 
 def prepare(place: IndexPlace, uid: int | None, gid: int | None) -> None:
     """Makes the folders. Raises FileError, also for a folder that belongs to somebody else."""
     wanted = os.geteuid() if uid is None else uid
+    mask = os.umask(0o022)  # the module's user must be able to get there
     try:
         os.makedirs(place.parent, 0o755, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -81,6 +83,8 @@ def prepare(place: IndexPlace, uid: int | None, gid: int | None) -> None:
         status = os.lstat(place.folder)
     except OSError as error:
         raise FileError(f"cannot make the folder {place.folder} for the digest index: {error.strerror}") from error
+    finally:
+        os.umask(mask)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != wanted:
         raise FileError(f"the digest index {place.folder} is no folder of the module's user (uid {wanted}): remove it")
 
