@@ -37,6 +37,12 @@ def daemon_main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(lambda: _run_daemon(words))
 
 
+def control_main(arguments: Sequence[str] | None = None) -> int:
+    """prsyncctl: what an operator asks of a daemon's state."""
+    words = _words(arguments)
+    return _guarded(lambda: _run_control(words))
+
+
 def _words(arguments: Sequence[str] | None) -> list[str]:
     """Arguments as text that gives the typed bytes back when encoded as UTF-8, whatever the locale."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -84,6 +90,17 @@ def _run_daemon(words: Sequence[str]) -> int:
 
         return _print(version_text())
     return run_daemon(options, lambda line: _write(STDOUT, line.encode("utf-8", "surrogateescape") + b"\n"))
+
+
+def _run_control(words: Sequence[str]) -> int:
+    from prsync.cli_control import HELP, parse_control
+    from prsync.session.control import warm_index
+    from prsync.session.daemon import default_config
+
+    options = parse_control(words)
+    if options.help:
+        return _print(HELP.rstrip("\n"))
+    return _print(warm_index(options.config or default_config(), options.module, os.environ))
 
 
 def _run_client(options: Options) -> int:
