@@ -9,15 +9,20 @@ import struct
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from typing import NamedTuple
 
 import pytest
 import trio
+from daemon_harness import Daemon
 
+from prsync.config import load_config
 from prsync.engine.digests import digest_file
 from prsync.engine.fetch import Memory
+from prsync.engine.index import DigestIndex
 from prsync.errors import PrsyncError
 from prsync.net.connect import Route
 from prsync.protocol.frames import SourceKind
+from prsync.session.index_place import index_place, prepare
 from prsync.sources.addresses import parse_source_url
 from prsync.sources.base import Entry, Source, SourceRefused, SourceSettings, encode_entry
 from prsync.sources.factory import make_source
@@ -68,6 +73,37 @@ def rsyncd(tree: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[str]:
         wait_for(port)
         yield f"rsync://127.0.0.1:{port}/"
         daemon.terminate()
+
+
+@pytest.fixture
+def prsyncd(tree: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[str]:
+    """A daemon whose digest index knows the tree, but for the file `unknown`."""
+    world = f"uid = {os.getuid()}\ngid = {os.getgid()}\nstate dir = {tmp_path}/state\n"
+
+    def build_index(conf: pathlib.Path) -> None:
+        config = load_config(str(conf), {})
+        module = next(m for m in config.modules if m.name == "m")
+        place = index_place(config, module, {})
+        prepare(place, os.getuid(), os.getgid())
+        root = os.open(tree, os.O_RDONLY)
+        with DigestIndex(place.index, writer=True) as index:
+            index.hash_files(root, [os.fsencode(p.relative_to(tree)) for p in sorted(tree.rglob("*")) if p.is_file()])
+        os.close(root)
+
+    daemon = Daemon(tmp_path, world + f"[m]\npath = {tree}\nuse chroot = no\ndigest index = yes\n", before=build_index)
+    yield daemon.url
+    daemon.stop()
+
+
+class Served(NamedTuple):
+    url: str
+    kind: int
+
+
+@pytest.fixture(params=[SourceKind.RSYNCD, SourceKind.PEER], ids=["rsyncd", "peer"])
+def served(request: pytest.FixtureRequest) -> Served:
+    """The same tree behind every kind of source."""
+    return Served(request.getfixturevalue("rsyncd" if request.param == SourceKind.RSYNCD else "prsyncd"), request.param)
 
 
 class Bench:
@@ -125,8 +161,8 @@ async def serve(bench: Bench, work: Callable[[], Awaitable[None]]) -> None:
             nursery.cancel_scope.cancel()
 
 
-async def test_rsyncd_whole_files_come_in_one_session(tree: pathlib.Path, rsyncd: str) -> None:
-    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+async def test_source_whole_files_come_in_one_session(tree: pathlib.Path, served: Served) -> None:
+    bench = Bench(served.url + "m", served.kind)
 
     async def work() -> None:
         bench.source.request(1, 2, entry_of(tree, "small") + entry_of(tree, "d/e/file"))
@@ -141,8 +177,8 @@ async def test_rsyncd_whole_files_come_in_one_session(tree: pathlib.Path, rsyncd
 @pytest.mark.parametrize(
     ("offset", "length"), [(0, 1000), (1, 1), (131_072, 300_000), (1_000_001, 2_000_000), (5 * (1 << 20) - 7, 7)]
 )
-async def test_rsyncd_range_is_what_the_file_has_there(tree: pathlib.Path, rsyncd: str, offset: int, length: int) -> None:
-    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+async def test_source_range_is_what_the_file_has_there(tree: pathlib.Path, served: Served, offset: int, length: int) -> None:
+    bench = Bench(served.url + "m", served.kind)
 
     async def work() -> None:
         bench.source.request(7, 1, entry_of(tree, "big", offset, length))
@@ -152,8 +188,8 @@ async def test_rsyncd_range_is_what_the_file_has_there(tree: pathlib.Path, rsync
     assert bytes(bench.data[7, 0]) == (tree / "big").read_bytes()[offset : offset + length]
 
 
-async def test_rsyncd_several_ranges_of_a_file_come_over_one_connection(tree: pathlib.Path, rsyncd: str) -> None:
-    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+async def test_source_several_ranges_of_a_file_come_over_one_connection(tree: pathlib.Path, served: Served) -> None:
+    bench = Bench(served.url + "m", served.kind)
     ranges = [(10, 20), (100_000, 65_000), (400_000, 1)]
 
     async def work() -> None:
@@ -167,10 +203,11 @@ async def test_rsyncd_several_ranges_of_a_file_come_over_one_connection(tree: pa
     assert bytes(bench.data[2, 0]) == big[5:10]
 
 
-async def test_rsyncd_below_its_module_is_asked_for_the_right_paths(tree: pathlib.Path, rsyncd: str) -> None:
-    bench = Bench(rsyncd + "m/d", SourceKind.RSYNCD)
+async def test_source_below_its_module_is_asked_for_the_right_paths(tree: pathlib.Path, served: Served) -> None:
+    bench = Bench(served.url + "m/d", served.kind)
     size = 70_000
-    entry = encode_entry(Entry(b"e/file", size, 1_600_000_000, bytes(32), 0, size))
+    digest = digest_file(tree / "d" / "e" / "file").root
+    entry = encode_entry(Entry(b"e/file", size, 1_600_000_000, digest, 0, size))
 
     async def work() -> None:
         bench.source.request(1, 1, entry)
@@ -180,12 +217,14 @@ async def test_rsyncd_below_its_module_is_asked_for_the_right_paths(tree: pathli
     assert bytes(bench.data[1, 0]) == b"x" * size
 
 
-async def test_rsyncd_that_has_another_version_is_stale_and_an_absent_file_missing(tree: pathlib.Path, rsyncd: str) -> None:
-    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+async def test_source_that_has_another_version_is_stale_and_an_absent_file_missing(tree: pathlib.Path, served: Served) -> None:
+    bench = Bench(served.url + "m", served.kind)
+    # An rsyncd knows versions by size and time, a peer by digest.
+    other = encode_entry(Entry(b"small", 5, 5, bytes(32), 0, 5))
     absent = encode_entry(Entry(b"gone", 3, 1_600_000_000, bytes(32), 0, 3))
 
     async def work() -> None:
-        bench.source.request(1, 3, entry_of(tree, "small", mtime=5) + absent + entry_of(tree, "d/e/file"))
+        bench.source.request(1, 3, other + absent + entry_of(tree, "d/e/file"))
         await bench.until(lambda: bench.ended(1))
 
     await serve(bench, work)
@@ -193,8 +232,8 @@ async def test_rsyncd_that_has_another_version_is_stale_and_an_absent_file_missi
     assert bytes(bench.data[1, 2]) == b"x" * 70_000
 
 
-async def test_rsyncd_request_that_is_cancelled_makes_way_for_the_next(tree: pathlib.Path, rsyncd: str) -> None:
-    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+async def test_source_request_that_is_cancelled_makes_way_for_the_next(tree: pathlib.Path, served: Served) -> None:
+    bench = Bench(served.url + "m", served.kind)
 
     async def work() -> None:
         bench.source.request(1, 1, entry_of(tree, "big"))
