@@ -13,6 +13,7 @@ typedef struct fetch_writer {
 
 void fetch_writer_init(fetch_writer *w, ps_fetch_memory *m);
 void fetch_writer_end(fetch_writer *w); /* gives the slot back once its records are consumed */
+void fetch_writer_free(fetch_writer *w); /* and lets the memory go, which it has kept alive */
 /* Puts as much of the data into shared memory as there are free slots for, with records. Returns the bytes taken. */
 size_t fetch_write(fetch_writer *w, u32 request, u32 entry, u64 at, const u8 *data, size_t len);
 /* A record that carries no data. */

@@ -12,6 +12,7 @@ typedef struct slot {
 struct ps_fetch_memory {
     u8 *base;
     u32 slot_size, count, free_count;
+    u32 holders; /* the owner and the writers: a collector frees them in any order */
     slot *slots;
     ps_buf records;
     ps_buf handed; /* slot of each record handed over and not consumed: u32 */
@@ -20,14 +21,14 @@ struct ps_fetch_memory {
 ps_fetch_memory *ps_fetch_memory_new(uint8_t *base, uint32_t slot_size, uint32_t slots) {
     ps_fetch_memory *m = calloc(1, sizeof *m);
     if (!m) return NULL;
-    *m = (ps_fetch_memory){.base = base, .slot_size = slot_size, .count = slots, .free_count = slots, .slots = calloc(slots, sizeof(slot))};
+    *m = (ps_fetch_memory){.holders = 1, .base = base, .slot_size = slot_size, .count = slots, .free_count = slots, .slots = calloc(slots, sizeof(slot))};
     if (m->slots) return m;
     free(m);
     return NULL;
 }
 
 void ps_fetch_memory_free(ps_fetch_memory *m) {
-    if (!m) return;
+    if (!m || --m->holders) return;
     free(m->slots);
     buf_free(&m->records);
     buf_free(&m->handed);
@@ -61,7 +62,15 @@ int ps_fetch_memory_consumed(ps_fetch_memory *m, uint32_t records) {
     return PS_OK;
 }
 
-void fetch_writer_init(fetch_writer *w, ps_fetch_memory *m) { *w = (fetch_writer){m, NO_SLOT, 0}; }
+void fetch_writer_init(fetch_writer *w, ps_fetch_memory *m) {
+    *w = (fetch_writer){m, NO_SLOT, 0};
+    m->holders++;
+}
+
+void fetch_writer_free(fetch_writer *w) {
+    fetch_writer_end(w);
+    ps_fetch_memory_free(w->m);
+}
 
 void fetch_writer_end(fetch_writer *w) {
     if (w->slot == NO_SLOT) return;

@@ -52,7 +52,7 @@ ps_fetch *ps_fetch_new(ps_ctx *c, ps_fetch_memory *m) {
 
 void ps_fetch_free(ps_fetch *f) {
     if (!f) return;
-    fetch_writer_end(&f->writer);
+    fetch_writer_free(&f->writer);
     for (u32 i = 0; i < f->count; i++) free(f->requests[i].entries);
     free(f->requests);
     mux_in_free(&f->in);

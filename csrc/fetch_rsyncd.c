@@ -85,7 +85,7 @@ ps_rsyncd *ps_rsyncd_new(ps_ctx *c, ps_fetch_memory *m, uint32_t request, const 
 
 void ps_rsyncd_free(ps_rsyncd *r) {
     if (!r) return;
-    fetch_writer_end(&r->writer);
+    fetch_writer_free(&r->writer);
     if (r->decoder) flist_decoder_free(r->decoder);
     if (r->all) flists_free(r->all);
     if (r->tokens) token_in_free(r->tokens);

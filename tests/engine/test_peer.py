@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pathlib
 import struct
@@ -33,6 +34,7 @@ class Pair:
         self.context = Context()
         self.root = Root.open(self.context, bytes(tree))
         names = [bytes(p.relative_to(tree)) for p in sorted(tree.rglob("*")) if p.is_file()]
+        state.mkdir(exist_ok=True)
         with DigestIndex(state / "index", writer=True) as writer:
             writer.hash_files(self.root.fileno(), names)
         self.index = DigestIndex(state / "index")
@@ -190,3 +192,13 @@ def test_mirror_that_sends_what_was_not_asked_for_is_found_out(tree: pathlib.Pat
     pair.fetch.feed(answer)
     with pytest.raises(EngineError, match="broke the protocol"):
         pair.fetch.step()
+
+
+def test_parts_may_be_freed_in_any_order(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    for first in ("memory", "fetch", "index", "root"):
+        pair = Pair(tree, tmp_path / first)
+        pair.fetch.request(1, 1, entry(b"d/big", root_of(tree / "d" / "big"), 0, 1 << 20))
+        pair.run()
+        setattr(pair, first, pair)  # a cycle: the collector frees the parts, this one first
+        del pair
+        gc.collect()
