@@ -34,6 +34,11 @@ class Extension:
     def digests(self) -> bool:
         return self.access.index is not None
 
+    @property
+    def nominates(self) -> bool:
+        """Without digests nothing can be taken from a mirror."""
+        return bool(self.mirrors) and self.digests
+
 
 def is_offered(values: Values, greeting: Greeting) -> bool:
     """Whether the client may get a peer connection or a nomination here, as far as its greeting tells."""

@@ -9,11 +9,13 @@ import struct
 from collections.abc import Iterator
 
 from prsync.errors import StreamError
+from prsync.protocol.limits import FRAME_BYTES
 from prsync.session.daemon_text import TextStream
 
 # Message codes (csrc/mux.h); those below 9 are log codes.
 MSG_DATA, MSG_ERROR, MSG_IO_TIMEOUT, MSG_ERROR_EXIT, MSG_NOMINATE = 0, 3, 33, 86, 117
 MPLEX_BASE = 7  # io.h: what is added to a message's code on the wire
+FRAMES_HELD = 16  # of the extension, before the transfer
 RULE_LIMIT = 5120  # bytes of one rule (exclude.c:recv_filter_list)
 RULES_LIMIT = 16 << 20  # bytes of all of them
 NAME_LIMIT = 4095  # bytes of one name of --files-from; longer ones are cut, as rsync does
@@ -76,6 +78,8 @@ class MuxInput:
             else:
                 data = self.text.exactly(size)
                 if code == MSG_NOMINATE:
+                    if size > FRAME_BYTES or len(self.frames) == FRAMES_HELD:
+                        raise StreamError("the client sends more frames than are answered before the transfer")
                     self.frames.append(data)
         data = self.text.some(self.left)
         self.ready += data

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prsync.engine.context import Context
 from prsync.engine.flist import FileLists, Lister, Root
@@ -29,8 +29,8 @@ MERGE_FILE_LIMIT = 16 << 20
 
 
 class SenderJob:
-    """One pull from this daemon. `prepare` reads the client's rules and names; then `sender` is ready for the pump, and
-    `early` is what was received beyond."""
+    """One pull from this daemon. `prepare` reads the client's rules and names; then `sender` is ready for the pump, `early`
+    is what was received beyond, and `frames` are those of the extension that came before; `on_frame` gets the later ones."""
 
     def __init__(
         self,
@@ -46,8 +46,12 @@ class SenderJob:
         self.paths = paths
         self.context = Context()
         self.early = b""
+        self.frames: list[bytes] = []
+        self.on_frame: Callable[[bytes], None] = self.frames.append
         fill_context(self.context, options, negotiated, sender=True, umask=0, am_daemon=True)
         core = self.context.options
+        core.swarm = int(negotiated.nominate)
+        core.no_data = int(entered.extension is not None and entered.extension.no_data)
         core.munge_links = int(entered.munge_links)
         core.keep_dirlinks = 0
         numeric = entered.module.values.flag3("numeric ids")
@@ -97,7 +101,7 @@ class SenderJob:
         hidden = self.entered.rules
         rules = RuleSet(context, parser.rules, cvs=parser.cvs_rules, daemon=hidden, parse=parser.merge_file)
         lists = FileLists(context)
-        root = Root.from_fd(context, self.entered.root)
+        self.root = root = Root.from_fd(context, self.entered.root)
         lister = Lister(lists, root, rules.handle)
         expander = Expander(self.entered.root, rules.daemon_excludes if hidden else None, self.entered.chrooted)
         for path in self._arguments(expander):
@@ -105,8 +109,9 @@ class SenderJob:
         if options.files_from is not None:
             lister.names(self._names(source, rules))
         self.early = source.rest()
+        self.frames += source.frames
         self.send = Send(context, lists, lister, root, rules)
-        self.sender = Sender(self.send, self._log, server=True)
+        self.sender = Sender(self.send, self._log, server=True, frame=lambda frame: self.on_frame(frame))
 
     def _arguments(self, expander: Expander) -> Iterator[bytes]:
         options = self.options

@@ -6,7 +6,7 @@ import secrets
 
 import attrs
 
-from prsync.errors import EngineError, ExitCode, PrsyncError
+from prsync.errors import EngineError, ExitCode, PrsyncError, StartError, StreamError
 from prsync.options import Options, as_text
 from prsync.options_read import Reader
 from prsync.options_server import limit_verbosity, refused_rows
@@ -14,6 +14,7 @@ from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
 from prsync.session.daemon_arguments import Received, read_arguments
 from prsync.session.daemon_connection import Entered, Worker, become_busy, linger
 from prsync.session.daemon_mux import MSG_IO_TIMEOUT, MuxInput
+from prsync.session.daemon_nominate import NominatedSender
 from prsync.session.daemon_sender import SenderJob
 from prsync.session.daemon_wire import end_line, negotiate, tell_failure
 from prsync.session.socket_pump import SocketPump, run_pump
@@ -46,13 +47,26 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received) -> int:
         return int(error.code)
     if request.failure is not None:
         return tell_failure(worker, negotiated, request.failure)
+    extension = entered.extension
+    if extension is not None and extension.no_data and not negotiated.nominate:
+        refusal = StartError(f"@ERROR: {extension.refusal} -- try again later")
+        return tell_failure(worker, negotiated, refusal)
+    nominated: NominatedSender | None = None
     try:
         job = SenderJob(worker, entered, options, request.paths, negotiated)
         job.prepare(MuxInput(worker.text))
+        if extension is not None and negotiated.nominate:
+            nominated = NominatedSender(worker, extension, job)
+        elif job.frames:
+            raise StreamError("unexpected tag 117 [sender]")
     except PrsyncError as error:
         return tell_failure(worker, negotiated, error)
     become_busy()
-    return _pump(worker, job, timeout, min((limit for limit in (options.bwlimit, worker.options.bwlimit) if limit), default=0))
+    limit = min((limit for limit in (options.bwlimit, worker.options.bwlimit) if limit), default=0)
+    code = _pump(worker, job, nominated, timeout, limit)
+    if nominated is not None:
+        worker.log.line(nominated.log_line())
+    return code
 
 
 def _read_request(worker: Worker, entered: Entered, received: Received) -> Request:
@@ -111,16 +125,24 @@ def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated
         checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
         compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
         inc_recurse=bool(options.am_sender and options.recurse and not options.use_qsort and options.allow_inc_recurse),
+        nominate=entered.extension is not None and entered.extension.nominates,
     )
     server = NegotiationServer(wishes, options.client_info, options.checksum_seed or secrets.randbits(31))
     return negotiate(worker, server)
 
 
-def _pump(worker: Worker, job: SenderJob, timeout: int, bandwidth: int) -> int:
+def _pump(worker: Worker, job: SenderJob, nominated: NominatedSender | None, timeout: int, bandwidth: int) -> int:
     protocol = job.context.options.protocol
     if timeout and protocol >= 31:
         job.sender.message(MSG_IO_TIMEOUT, timeout.to_bytes(4, "little"))
-    pump = SocketPump(worker.sock, job.sender, timeout=timeout, bandwidth=bandwidth * 1024, early=job.early)
+    pump = SocketPump(
+        worker.sock,
+        nominated or job.sender,
+        timeout=timeout,
+        bandwidth=bandwidth * 1024,
+        early=job.early,
+        tick=nominated.tick if nominated else None,
+    )
 
     def announce(error: PrsyncError) -> None:
         """The last words to the client, unless it had its own; and to the log."""
