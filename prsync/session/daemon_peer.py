@@ -13,7 +13,7 @@ from prsync.engine.context import Context, Status
 from prsync.engine.flist import Root
 from prsync.engine.rules import RuleSet
 from prsync.engine.serve import ASK, Peer
-from prsync.errors import PrsyncError, StartError, StreamError
+from prsync.errors import PrsyncError, SocketError, StartError, StreamError
 from prsync.options import as_text
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, ControlFrame, Hello, Lease, Probe, Report, decode_frame, encode_frame
@@ -167,5 +167,5 @@ def serve_peer(worker: Worker, entered: Entered, received: Received) -> int:
 
 
 def _left(failure: PrsyncError) -> bool:
-    """A peer may go without a word."""
-    return isinstance(failure, StreamError) and failure.text.startswith("connection unexpectedly closed")
+    """A peer may go without a word, and with data under way."""
+    return isinstance(failure, SocketError) or failure.text.startswith("connection unexpectedly closed")

@@ -6,16 +6,19 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 
 import pytest
 from daemon_harness import Daemon
+from peer_client import PeerClient, entry
 from session_client import CHANGED, MSG_NO_SEND, NO, OK, SessionClient, message
 
 from prsync.engine.digests import digest_file
 from prsync.protocol.frames import Hello, Mirror, OriginPlace, SourceKind
 
 StartDaemon = Callable[..., Daemon]
+PRSYNCCTL = "from prsync.cli import control_main as run; import sys; sys.exit(run(sys.argv[1:]))"
 MIRROR = "mirror = rsync://127.0.0.9:8730/m\n"
 
 
@@ -39,8 +42,6 @@ def start(start_daemon: StartDaemon, tree: pathlib.Path, settings: str = MIRROR)
 
 
 def wait_for_indexer(folder: pathlib.Path) -> None:
-    import time
-
     end = time.monotonic() + 10
     while not list(folder.glob("state/index/*/digests")):
         assert time.monotonic() < end
@@ -138,28 +139,29 @@ def test_client_without_the_letter_is_refused_after_its_arguments(start_daemon: 
     assert client.wait_for(86) == (5).to_bytes(4, "little")
 
 
-def test_prsync_takes_its_data_from_the_mirror(start_daemon: StartDaemon, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_ranges_come_from_the_nominated_mirror(start_daemon: StartDaemon, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     owner = "uid = root\ngid = root\n" if os.geteuid() == 0 else ""
     (tmp_path / "mirror").mkdir()
-    mirror = Daemon(
-        tmp_path / "mirror",
-        f"state dir = DIR/state\n[m]\npath = {tree}\nuse chroot = no\ndigest index = yes\n{owner}",
-    )
+    settings = f"state dir = DIR/state\n[m]\npath = {tree}\nuse chroot = no\ndigest index = yes\n{owner}"
+    mirror = Daemon(tmp_path / "mirror", settings)
     try:
         daemon = start(start_daemon, tree, f"mirror = {mirror.url}m\n")
         wait_for_indexer(tmp_path / "mirror")
-        warm = "from prsync.cli import control_main as m; import sys; sys.exit(m(sys.argv[1:]))"
         for conf in (mirror.conf, daemon.conf):
-            subprocess.run([sys.executable, "-c", warm, "index", "m", f"--config={conf}"], check=True, timeout=60)
-        run = "from prsync.cli import main as m; import sys; sys.exit(m(sys.argv[1:]))"
-        target = tmp_path / "target"
-        command = [sys.executable, "-c", run, "-a", f"{daemon.url}m/", f"{target}/"]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert result.returncode == 0, result.stderr
-        for path in tree.iterdir():
-            assert (target / path.name).read_bytes() == path.read_bytes()
-        mirror.wait_for_log("(peer: ")
-        daemon.wait_for_log("nominated 1 mirrors to")
-        assert "digests of 4 files, 3148728 bytes" in daemon.log_text()
+            subprocess.run([sys.executable, "-c", PRSYNCCTL, "index", "m", f"--config={conf}"], check=True, timeout=60)
+        client = SessionClient(daemon.port, b"m")
+        _, nomination = client.begin()
+        client.ask_digests(1, 1, 4)
+        digests = client.digests(4)
+        assert not client.pending
+        port = int(nomination.mirrors[0].url.split(":")[2].split("/")[0])
+        names = [b"a", b"b", b"big", b"c"]
+        sizes = [(tree / os.fsdecode(name)).stat().st_size for name in names]
+        wanted = [entry(name, digests[at][1], 0, size) for at, (name, size) in enumerate(zip(names, sizes, strict=True))]
+        for number in (port, daemon.port):
+            peer = PeerClient(number, b"m")
+            assert peer.fetch_all(*wanted) == [(tree / os.fsdecode(name)).read_bytes() for name in names]
+            peer.bye()
+        mirror.wait_for_log("total size 3148728 (peer: 4 ranges, 0 missing, 0 busy)")
     finally:
         mirror.stop()
