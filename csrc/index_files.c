@@ -384,6 +384,11 @@ int ps_index_list(ps_index *x, int restart, ps_index_answer *out, uint32_t capac
     return status;
 }
 
+void ps_index_seek(ps_index *x, const uint8_t *key) {
+    memcpy(x->next, key, PS_INDEX_KEY);
+    x->next_length = PS_INDEX_KEY;
+}
+
 int ps_index_count(ps_index *x, uint64_t *count) {
     MDB_stat stat;
     int code = mdb_env_stat(x->env, &stat);

@@ -54,5 +54,8 @@ int ps_index_commit(ps_index *x); /* what hash, record and remove left queued; t
 int ps_index_prune(ps_index *x, int root_fd, uint32_t most, uint64_t *removed);
 /* The next recorded entries, in no useful order. restart: from the first on. */
 int ps_index_list(ps_index *x, int restart, ps_index_answer *out, uint32_t capacity, uint32_t *count);
+/* The next ps_index_list (without restart) and ps_index_prune go on at the first key that is not below this one: 32 bytes. Keys are
+ * digests, so a random key picks a random entry. */
+void ps_index_seek(ps_index *x, const uint8_t *key);
 int ps_index_count(ps_index *x, uint64_t *count);
 #endif

@@ -143,6 +143,20 @@ class DigestIndex:
                 start = answers[i].path_at
                 yield _entry(data[start : start + answers[i].path_length], answers[i], data)
 
+    def entry_at(self, key: bytes) -> IndexEntry | None:
+        """The first record whose key is not below `key` (32 bytes), or the first of all; None: the index is empty. A random key
+        picks a record at random."""
+        answers, count = ffi.new("ps_index_answer[]", 1), ffi.new("uint32_t *")
+        lib.ps_index_seek(self._handle, key)
+        self._check(lib.ps_index_list(self._handle, False, answers, 1, count))
+        if not count[0]:
+            self._check(lib.ps_index_list(self._handle, True, answers, 1, count))
+        if not count[0]:
+            return None
+        data = self._data()
+        start = answers[0].path_at
+        return _entry(data[start : start + answers[0].path_length], answers[0], data)
+
     def __len__(self) -> int:
         count = ffi.new("uint64_t *")
         self._check(lib.ps_index_count(self._handle, count))
