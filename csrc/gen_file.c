@@ -132,7 +132,7 @@ static void request(ps_gen *g, gen_item *it, const basis *b, int fd, int real_re
     if (o->inc_recurse && !o->dry_run) it->l->in_progress++;
     if (gen_follows_links(g, it)) it->f->flags |= PS_F_FILE_SENT;
     /* Names of a hard-link group wait for each other with items for the sender, so they take the classic way. */
-    if (o->swarm && !o->dry_run && !g->redoing && it->f->size > 0 && !gen_follows_links(g, it)) {
+    if (o->swarm && !o->dry_run && !g->redoing && !gen_follows_links(g, it)) {
         queue_job(g, it, b, real_ret, real);
     } else {
         gen_put_ndx(g, it->ndx);

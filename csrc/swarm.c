@@ -151,7 +151,12 @@ static int take_jobs(ps_swarm *s) {
         j->basis_size = found[i].basis_size;
         j->basis = found[i].basis;
         s->counts.undecided++;
-        queue_job(s, job);
+        if (j->size) {
+            queue_job(s, job);
+        } else { /* nothing to be fetched: made here */
+            s->counts.undecided--;
+            if (swarm_ready(s, job) != PS_OK) return PS_FAIL;
+        }
     }
     gen_jobs_taken(s->p.gen);
     return PS_OK;

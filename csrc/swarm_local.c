@@ -19,10 +19,19 @@ static void count_transfer(ps_swarm *s, const swarm_job *j) {
     if (j->iflags & PS_ITEM_IS_NEW) t->created_files++;
 }
 
+static int make_empty(ps_swarm *s, u32 job) {
+    int status;
+    ps_out *out = swarm_open_output(s, job, &status);
+    if (!out) return status;
+    s->jobs[job].out = out;
+    return swarm_finish_file(s, job);
+}
+
 int swarm_ready(ps_swarm *s, u32 job) {
     swarm_job *j = &s->jobs[job];
     if (gen_route_swarm(s->p.gen, j->ndx) != PS_OK) return PS_FAIL;
     count_transfer(s, j);
+    if (!j->size) return make_empty(s, job);
     if (j->basis_size <= 0 && j->size <= (i64)SWARM_CUT_OVER) return swarm_add_to_bundle(s, job);
     swarm_queue_local(s, job);
     return PS_OK;

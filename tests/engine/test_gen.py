@@ -282,8 +282,11 @@ def test_swarm_files_are_queued_and_hold_the_first_phase_until_routed(root: Path
     put(root / "b", b"old!!!", mtime=WHEN - 1)
     trial = Trial(root, (-1, [DOT, Entry("a"), Entry("b"), Entry("e", size=0)]), swarm=1, delete_mode=lib.PS_DELETE_DURING)
     assert trial.step() is Status.AGAIN
-    assert [i.ndx for i in trial.items() if i.iflags & TRANSFER] == [3]
-    assert trial.jobs() == [(1, TRANSFER | NEW, 0), (2, TRANSFER | SIZE | TIME, 6)]
+    assert [i.ndx for i in trial.items() if i.iflags & TRANSFER] == []
+    # An empty file is a job as well: it is made without asking anybody.
+    assert trial.jobs() == [(1, TRANSFER | NEW, 0), (2, TRANSFER | SIZE | TIME, 6), (3, TRANSFER | NEW, 0)]
+    trial.route(3, swarm=True)
+    trial.settle(3)
     trial.route(2, swarm=False)
     trial.step()
     assert [(i.ndx, i.head) for i in trial.items()] == [(2, (1, 700, 2, 6))]
