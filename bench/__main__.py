@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _own_network()
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
     divisor = QUICK_DIVISOR if options.quick else 1
     folder = Path(tempfile.mkdtemp(prefix="prsync-bench-", dir=options.folder))
     folder.chmod(0o755)
