@@ -139,10 +139,13 @@ class PeerSource:
         self._engine.feed(data)
         while True:
             status = self._engine.step()
-            for frame in self._engine.take_frames():
+            frames = self._engine.take_frames()
+            for frame in frames:
                 if self._states.receive(frame[0]) and frame[0] == FrameType.HELLO:
                     opened()
             await self._flush()
+            if frames and status is Status.FULL:
+                continue  # it was the frames that had to go, not a slot that was missing
             if status is Status.AGAIN:
                 return
             if status is Status.DONE:

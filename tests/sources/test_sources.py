@@ -130,6 +130,7 @@ class Bench:
         self.changed.set()
 
     async def slot_free(self) -> None:
+        assert self.data, "a slot is waited for though none has been filled"
         await trio.lowlevel.checkpoint()
 
     async def until(self, condition: Callable[[], bool]) -> None:
