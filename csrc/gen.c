@@ -56,6 +56,7 @@ void gen_free(ps_gen *g) {
     free(g->jobs);
     free(g->top_devs);
     free(g->scratch);
+    root_free(g->backup_root);
     gen_kids_free(&g->kids);
     free(g);
 }

@@ -82,6 +82,8 @@ struct ps_gen {
     /* deletion */
     ps_buf delayed;    /* --delete-delay: u32 mode, u32 flags, u32 length, path */
     i32 skipped_deletes;
+    const char *delete_aside; /* --backup-dir while the root stands for it: shown before the names that are deleted */
+    ps_root *backup_root;     /* --backup-dir, once it is needed */
     bool delete_warned;
     dir_kids kids;
     dev_t *top_devs;
@@ -147,12 +149,22 @@ void gen_device(ps_gen *g, gen_item *it, int statret, struct stat *st);
 bool gen_create(ps_gen *g, gen_item *it, const char *target, const char *from, dev_t rdev, const struct stat *st, u32 del_for);
 bool gen_temp_name(ps_gen *g, int dirfd, const char *leaf, char out[256]);
 
+bool gen_leads_outside(const char *target, const char *path); /* util1.c:unsafe_symlink, as seen from the link's own path */
+
+/* gen_backup.c: --backup */
+#define GEN_BACKUP_SHOWN (2 * PS_LIMIT_NAME + 2)
+bool gen_backs_up(const ps_gen *g);                       /* not in the redo: what it replaces was kept before */
+/* Opens the backup's place for writing; shown: its name. -1: errno, and get_backup_name has said what it says. */
+int gen_open_backup(ps_gen *g, const char *path, int flags, mode_t mode, char shown[GEN_BACKUP_SHOWN]);
+bool gen_is_backup(const ps_gen *g, const char *path);    /* by its suffix */
+
 /* gen_alt.c: --compare-dest, --copy-dest, --link-dest */
 #define GEN_ALT_NONE (-1)
 #define GEN_ALT_DONE (-2)
 #define GEN_ALT_NO_LINK (-3)
 int gen_try_reg(ps_gen *g, gen_item *it, char cmp[PS_LIMIT_NAME + 1], struct stat *st, bool exists);
 int gen_try_non(ps_gen *g, gen_item *it, char cmp[PS_LIMIT_NAME + 1], struct stat *st);
+bool gen_copy_data(ps_gen *g, int from, int to, const char *shown_from, const char *shown_to); /* false: it was logged */
 int gen_base_fd(const ps_gen *g); /* what relative paths outside the tree start from */
 
 /* gen_compare.c */
@@ -183,6 +195,7 @@ bool gen_link_one(ps_gen *g, ps_file *f, const char *path, const char *from, boo
 #define DEL_FOR_DEVICE 0x040u
 #define DEL_FOR_SPECIAL 0x080u
 #define DEL_MAKE_ROOM 0x0f8u
+#define DEL_FOR_BACKUP 0x100u /* of what is in a backup's way no backup is made */
 typedef enum { DR_SUCCESS, DR_FAILURE, DR_AT_LIMIT, DR_NOT_EMPTY } del_result;
 del_result gen_delete_item(ps_gen *g, const char *path, u32 mode, u32 flags);
 void gen_delete_in_dir(ps_gen *g, const char *path, const ps_file *f, int depth, u32 dir, dev_t dev);

@@ -37,7 +37,7 @@ static best best_match(ps_gen *g, gen_item *it, char cmp[PS_LIMIT_NAME + 1]) {
     return b;
 }
 
-static bool copy_data(ps_gen *g, int from, int to, const char *shown_from, const char *shown_to) {
+bool gen_copy_data(ps_gen *g, int from, int to, const char *shown_from, const char *shown_to) {
     char full[PS_FULL_FNAME];
     for (;;) {
         ssize_t n = read(from, g->scratch, GEN_SCRATCH);
@@ -75,7 +75,7 @@ static bool copy_from_alt(ps_gen *g, gen_item *it, const char *cmp) {
         close(from);
         return false;
     }
-    bool ok = copy_data(g, from, to, cmp, path);
+    bool ok = gen_copy_data(g, from, to, cmp, path);
     close(from);
     if (ok) attrs_set_open(g->c, to, path, it->f, NULL, PS_ATTRS_ACCURATE_TIME);
     if (close(to) < 0 && ok) {

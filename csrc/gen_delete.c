@@ -199,6 +199,11 @@ static void join(char path[PS_LIMIT_NAME + 1], size_t n, const found *x, const p
 
 static void log_deletion(ps_gen *g, const char *path, u32 mode) {
     ps_stats *s = &g->c->stats;
+    char aside[2 * PS_LIMIT_NAME + 2];
+    if (g->delete_aside) {
+        snprintf(aside, sizeof aside, "%s/%s", g->delete_aside, path);
+        path = aside;
+    }
     if (g->c->o.am_server) {
         size_t n = strlen(path) + (S_ISDIR(mode) ? 1 : 0); /* a directory's name is sent with its NUL */
         if (!mux_out_message(g->out, PS_MSG_DELETED, path, n)) gen_fail_memory(g);
@@ -277,7 +282,7 @@ static void could_not_make_way(ps_gen *g, const char *path, u32 flags) {
                        : flags & DEL_FOR_SYMLINK ? "symlink"
                        : flags & DEL_FOR_DEVICE  ? "device file"
                                                  : "special file";
-    ps_log(g->c, PS_LOG_ERROR_XFER, "could not make way for new %s: %s\n", what, path);
+    ps_log(g->c, PS_LOG_ERROR_XFER, "could not make way for %s %s: %s\n", flags & DEL_FOR_BACKUP ? "backup" : "new", what, path);
 }
 
 static del_result remove_entry(ps_gen *g, const char *path, u32 mode, u32 flags) {
@@ -286,8 +291,11 @@ static del_result remove_entry(ps_gen *g, const char *path, u32 mode, u32 flags)
         g->skipped_deletes++;
         return DR_AT_LIMIT;
     }
-    /* --backup is refused with the options; a backup of the file would be made here. */
-    if (remove_name(g, path, is_dir) == 0) {
+    bool keep = !is_dir && gen_backs_up(g) && !(flags & DEL_FOR_BACKUP) &&
+                (ps_str(g->c, PS_STR_BACKUP_DIR) || !gen_is_backup(g, path));
+    int kept = keep ? gen_make_backup(g, path, true) : GEN_BACKUP_COPIED;
+    const char *what = is_dir ? "rmdir" : kept == GEN_BACKUP_COPIED ? "unlink" : "make_backup";
+    if (kept == GEN_BACKUP_COPIED ? remove_name(g, path, is_dir) == 0 : kept != GEN_BACKUP_FAILED) {
         if (!(flags & DEL_MAKE_ROOM)) log_deletion(g, path, mode);
         return DR_SUCCESS;
     }
@@ -296,7 +304,7 @@ static del_result remove_entry(ps_gen *g, const char *path, u32 mode, u32 flags)
         return DR_NOT_EMPTY;
     }
     if (errno == ENOENT) return DR_SUCCESS;
-    gen_errno(g, errno, "delete_file: %s(%s) failed", is_dir ? "rmdir" : "unlink", path);
+    gen_errno(g, errno, "delete_file: %s(%s) failed", what, path);
     return DR_FAILURE;
 }
 

@@ -69,9 +69,11 @@ static bool make_as(ps_gen *g, gen_item *it, const char *name, const char *targe
 bool gen_create(ps_gen *g, gen_item *it, const char *target, const char *from, dev_t rdev, const struct stat *st, u32 del_for) {
     char temp[256], shown[PS_LIMIT_NAME + 1], full[PS_FULL_FNAME], full_to[PS_FULL_FNAME];
     const char *path = item_path(g, it);
-    /* --backup is refused with the options; the backup of what is replaced would be made here. */
     bool direct = !del_for || S_ISDIR(st->st_mode) || ps_str(g->c, PS_STR_TEMP_DIR) || !gen_temp_name(g, it->dirfd, it->leaf, temp);
-    if (del_for && direct) {
+    if (del_for && gen_backs_up(g) && !S_ISDIR(st->st_mode)) {
+        if (!gen_make_backup(g, path, direct)) return false;
+        item_refresh(g, it);
+    } else if (del_for && direct) {
         u32 recurse = g->delete_mode || g->c->o.force_delete ? DEL_RECURSE : 0;
         if (gen_delete_item(g, path, st->st_mode, recurse | del_for) != DR_SUCCESS) return false;
         item_refresh(g, it);
@@ -87,8 +89,7 @@ bool gen_create(ps_gen *g, gen_item *it, const char *target, const char *from, d
 
 /* ---- symlinks ------------------------------------------------------------------------------------- */
 
-/* util1.c:unsafe_symlink: does the target lead out of the tree, as seen from the link's own path? */
-static bool leads_outside(const char *target, const char *path) {
+bool gen_leads_outside(const char *target, const char *path) {
     if (!*target || *target == '/') return true;
     const char *rest = target;
     while (strncmp(rest, "../", 3) == 0)
@@ -150,7 +151,7 @@ void gen_symlink(ps_gen *g, gen_item *it, int statret, struct stat *st) {
     const ps_opts *o = &g->c->o;
     const char *target = file_link(it->l, it->f);
     if (!target) target = "";
-    if (o->safe_links && leads_outside(target, item_path(g, it))) {
+    if (o->safe_links && gen_leads_outside(target, item_path(g, it))) {
         if (o->info_name >= 1) {
             char own[PS_LIMIT_NAME + 1];
             file_path(g->all, it->l, it->f, own);

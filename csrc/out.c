@@ -185,6 +185,8 @@ ps_outs *outs_new(ps_ctx *c, ps_root *dest) {
     return o;
 }
 
+void outs_back_up(ps_outs *o, ps_gen *g) { o->backups = g; }
+
 void outs_free(ps_outs *o) {
     if (!o) return;
     outs_abort_all(o);

@@ -8,6 +8,7 @@ typedef struct ps_outs ps_outs; /* what all outputs of a session share, and the 
 typedef struct ps_out ps_out;
 
 ps_outs *outs_new(ps_ctx *c, ps_root *dest);
+void outs_back_up(ps_outs *o, ps_gen *g); /* --backup: what outputs replace is kept by the generator's rules */
 void outs_free(ps_outs *o);      /* aborts what is still open */
 /* An interruption: every open output is removed, or kept as --partial and --partial-dir demand (cleanup.c). */
 void outs_abort_all(ps_outs *o);

@@ -61,6 +61,22 @@ static int copy_across(ps_out *out, const target *t) {
     return status;
 }
 
+static void remove_temp(ps_out *out) {
+    if (out->place == IN_PARTIAL_DIR) return;
+    int dir = out_temp_dir_fd(out);
+    if (dir >= 0) unlinkat(dir, out->temp, 0);
+}
+
+/* The old file is kept, once: with --partial alone the first, failed try has already put its bytes in the old file's place. */
+static bool back_up(ps_out *out, const char *path) {
+    ps_outs *o = out->outs;
+    if (!o->backups || (out->file->flags & PS_F_REDO && o->c->o.partial && !ps_str(o->c, PS_STR_PARTIAL_DIR))) return true;
+    if (gen_make_backup(o->backups, path, false)) return true;
+    char shown[PS_FULL_FNAME];
+    ps_fail(o->c, 11, errno, "the backup of %s cannot be made", full_fname(o->c, path, shown));
+    return false;
+}
+
 /* rsync.c:finish_transfer: attributes, then the name. false: logged, and the temporary file is gone. */
 static bool put_in_place(ps_out *out, const char *path, bool to_partial, int attr_flags) {
     ps_outs *o = out->outs;
@@ -68,6 +84,10 @@ static bool put_in_place(ps_out *out, const char *path, bool to_partial, int att
     struct stat st;
     const char *from = out->temp;
     int from_dir, own_from = -1;
+    if (!to_partial && !back_up(out, path)) {
+        remove_temp(out);
+        return false;
+    }
     if (out->place == IN_PARTIAL_DIR) {
         out_partial_path(o->c, out->path, partial);
         from_dir = own_from = out_partial_dir_fd(o, partial, &from);
@@ -102,12 +122,6 @@ static bool put_in_place(ps_out *out, const char *path, bool to_partial, int att
     if (t.dir >= 0 && t.own) close(t.dir);
     if (own_from >= 0) close(own_from);
     return ok;
-}
-
-static void remove_temp(ps_out *out) {
-    if (out->place == IN_PARTIAL_DIR) return;
-    int dir = out_temp_dir_fd(out);
-    if (dir >= 0) unlinkat(dir, out->temp, 0);
 }
 
 static bool delay(ps_outs *o, i32 ndx, const char *path) {
@@ -204,6 +218,10 @@ void outs_finish_delayed(ps_outs *o, void (*done)(void *owner, i32 ndx, bool ok)
     for (u32 i = 0; i < o->later_count; i++) {
         const char *path = arena_at(&o->later_paths, o->later[i].path), *from, *to;
         if (!out_partial_path(o->c, path, partial)) {
+            done(owner, o->later[i].ndx, false);
+            continue;
+        }
+        if (o->backups && !gen_make_backup(o->backups, path, false)) {
             done(owner, o->later[i].ndx, false);
             continue;
         }

@@ -32,6 +32,7 @@ typedef struct delayed {
 struct ps_outs {
     ps_ctx *c;
     ps_root *root;
+    ps_gen *backups;           /* NULL: none are made */
     ps_out *first, *spare;
     u32 open_count;
     int temp_fd;               /* --temp-dir, -1 until it is needed */

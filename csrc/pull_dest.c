@@ -207,6 +207,20 @@ static int check_temp_dir(ps_ctx *c, const ps_root *root) {
     return S_ISDIR(st.st_mode) ? PS_OK : ps_fail(c, 1, 0, "The temp-dir is not a directory: %s", dir);
 }
 
+static int check_backup_dir(ps_ctx *c, const ps_root *root) {
+    const char *dir = ps_str(c, PS_STR_BACKUP_DIR);
+    struct stat st;
+    if (!dir) return PS_OK;
+    if (fstatat(root ? root_fd(root) : AT_FDCWD, dir, &st, 0) < 0) {
+        if (errno != ENOENT) return ps_fail(c, 11, errno, "Failed to stat %s: %s", dir, strerror(errno));
+        if (c->o.info_backup >= 1) ps_log(c, PS_LOG_INFO, "(new) backup_dir is %s\n", dir);
+        return PS_OK;
+    }
+    if (!S_ISDIR(st.st_mode)) return ps_fail(c, 1, 0, "The backup-dir is not a directory: %s", dir);
+    if (c->o.info_backup >= 1) ps_log(c, PS_LOG_INFO, "backup_dir is %s\n", dir);
+    return PS_OK;
+}
+
 int pull_destination(ps_ctx *c, ps_flists *all, const char *dest, ps_root **root) {
     char copy[PATH_ROOM];
     *root = NULL;
@@ -214,6 +228,6 @@ int pull_destination(ps_ctx *c, ps_flists *all, const char *dest, ps_root **root
     if (n > PS_LIMIT_NAME) return ps_fail(c, 3, ENAMETOOLONG, "the destination's path is too long");
     memcpy(copy, dest, n + 1);
     if (local_name(c, all, copy, root) != PS_OK) return PS_FAIL;
-    if (check_alternates(c) != PS_OK) return PS_FAIL;
+    if (check_alternates(c) != PS_OK || check_backup_dir(c, *root) != PS_OK) return PS_FAIL;
     return check_temp_dir(c, *root);
 }

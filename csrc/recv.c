@@ -27,6 +27,7 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     r->current = all->first;
     r->perms_dir = UINT32_MAX;
     r->outs = outs_new(c, dest);
+    if (r->outs && c->o.backup) outs_back_up(r->outs, gen);
     r->tokens = token_in_new(c);
     r->sum = sum_new();
     r->progress = c->o.info_progress && !c->o.am_server ? progress_new(c) : NULL;

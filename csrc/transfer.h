@@ -101,6 +101,13 @@ int gen_phase(const ps_gen *g);     /* 0 first, 1 redo, 2 delayed updates done â
 bool gen_in_redo(const ps_gen *g, i32 ndx);
 /* Messages of the remote that concern the generator (MSG_NO_SEND, MSG_REDO never comes here, MSG_IO_ERROR in ctx). */
 
+/* backup.c:make_backup: keeps what is at `path` under its backup name. */
+#define GEN_BACKUP_FAILED 0  /* errno */
+#define GEN_BACKUP_MOVED 1   /* nothing is at `path` any more */
+#define GEN_BACKUP_COPIED 2  /* or linked */
+#define GEN_BACKUP_NOTHING 3 /* nothing is there, or nothing that can be kept */
+int gen_make_backup(ps_gen *g, const char *path, bool prefer_rename);
+
 /* The seam of the swarm. Where an ordinary request for an eligible file would be written, it is queued here instead; it
  * holds its list's NDX_DONE until it is routed. */
 typedef struct ps_gen_job {
