@@ -16,6 +16,9 @@ from prsync.session.output import INFO, Output
 if TYPE_CHECKING:
     pass
 
+if TYPE_CHECKING:
+    from prsync.swarm.fetcher import FetcherHandle
+
 
 class Request(NamedTuple):
     """All that a session is given. Nothing is read from the environment but through it."""
@@ -43,11 +46,27 @@ def run_client(request: Request) -> ExitCode:
     from prsync.session.client_rules import parse_rules, read_names
 
     prepared = client_pull.Prepared(parse_rules(request.options, request.cvs_sources), read_names(request.options))
-    with connect(target.host, target.port, request.route) as connection:
-        handshake = Handshake(connection, request.options.io_timeout, request.options.protocol)
-        if not handshake.enter(as_bytes(module), request.login, swarm=False, show=_shower(request)):
-            return ExitCode.OK
-        return client_pull.pull(request, handshake, module, prepared)
+    fetcher = _fetcher(request)
+    try:
+        with connect(target.host, target.port, request.route) as connection:
+            handshake = Handshake(connection, request.options.io_timeout, request.options.protocol)
+            if not handshake.enter(as_bytes(module), request.login, swarm=fetcher is not None, show=_shower(request)):
+                return ExitCode.OK
+            return client_pull.pull(request, handshake, module, prepared, fetcher)
+    finally:
+        if fetcher is not None:
+            fetcher.close()
+
+
+def _fetcher(request: Request) -> FetcherHandle | None:
+    """The idle fetcher, where a swarm is possible: forked before anything is connected."""
+    from prsync.session.client_eligible import swarm_possible
+
+    if not swarm_possible(request.options, request.target) or request.route.program is not None:
+        return None
+    from prsync.swarm.fetcher import start_fetcher
+
+    return start_fetcher()
 
 
 def _list_modules(request: Request) -> ExitCode:

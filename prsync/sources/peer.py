@@ -150,7 +150,7 @@ class PeerSource:
                 return
             if status is Status.DONE:
                 raise StreamError(f"{self._settings.url}: the mirror said goodbye")
-            if status is Status.FULL:
+            if status is Status.FULL and not frames:
                 await self._slot_free()
 
 

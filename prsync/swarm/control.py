@@ -340,8 +340,11 @@ class SwarmControl:
                     self._post(encode(Message.SHRINK, SHRINK.pack(request, end)))
                 case TakeOver(old, new):
                     self._take_over(old, new, now)
-                case Drop(source, _, _):
+                case Drop(source, _, _, held):
                     self._post(encode_number(Message.DROP, source))
+                    for entry in held:
+                        self.scheduler.waiting.extendleft(self._leftover(entry.id, entry.unit)[0])
+                    queue.extend(self.scheduler.decide(now))
                 case GiveUp(unit):
                     self._give_up(unit)
 

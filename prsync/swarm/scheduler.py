@@ -237,11 +237,10 @@ class Scheduler:
             return []
         source.dropped = verdict
         source.open = False
-        for request in list(source.requests):
-            entry = self._release(request, now)
-            if entry is not None:
-                self.waiting.appendleft(entry.unit)
-        return [Drop(source.id, verdict, reason)]
+        held = tuple(source.requests.values())
+        for request in held:
+            self._release(request.id, now)
+        return [Drop(source.id, verdict, reason, held)]
 
     def _drop_stalled(self, now: float) -> list[Action]:
         """Sources that hold work, or keep work waiting by not opening, and have not moved for the stall limit."""

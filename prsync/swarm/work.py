@@ -69,6 +69,7 @@ class Drop:
     source: int
     verdict: Verdict
     reason: str
+    requests: tuple[Request, ...] = ()  # what it held: their rest must be given out again
 
 
 @attrs.frozen

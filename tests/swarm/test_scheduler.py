@@ -60,8 +60,9 @@ class Simulation:
                     request = self.scheduler.requests[new]
                     self.active[new] = (request.source, request.unit, 0.0)
                     self.holders.setdefault(request.unit.job, set()).add(request.source)
-                case Drop(source, verdict, _):
+                case Drop(source, verdict, _, held):
                     self.dropped[source] = verdict
+                    self.scheduler.waiting.extendleft(request.unit for request in held)
                     self.active = {r: a for r, a in self.active.items() if a[0] != source}
                 case GiveUp(unit):
                     self.given_up.append(unit)
