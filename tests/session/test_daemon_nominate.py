@@ -21,6 +21,21 @@ StartDaemon = Callable[..., Daemon]
 PRSYNCCTL = "from prsync.cli import control_main as run; import sys; sys.exit(run(sys.argv[1:]))"
 MIRROR = "mirror = rsync://127.0.0.9:8730/m\n"
 
+# After a worker has given up its privileges, an attempt to import is a failure.
+NO_IMPORTS = """
+import sys
+from prsync.session import daemon_module
+confine = daemon_module._confine
+class Guard:
+    def find_spec(self, name, path=None, target=None):
+        raise AssertionError(f"import of {name} after the drop")
+def confine_and_guard(*args):
+    root = confine(*args)
+    sys.meta_path.insert(0, Guard())
+    return root
+daemon_module._confine = confine_and_guard
+"""
+
 
 @pytest.fixture
 def tree(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -165,3 +180,31 @@ def test_ranges_come_from_the_nominated_mirror(start_daemon: StartDaemon, tree: 
         mirror.wait_for_log("total size 3148728 (peer: 4 ranges, 0 missing, 0 busy)")
     finally:
         mirror.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_all_of_it_works_in_a_chroot_without_privileges(
+    start_daemon: StartDaemon, tree: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
+        folder.chmod(0o755)
+    limits = "max connections = 2\nmax nominate connections = 2\n"
+    module = f"[m]\npath = DIR/tree\nuse chroot = yes\nuid = nobody\n{MIRROR}{limits}"
+    daemon = start_daemon(f"state dir = DIR/state\n{module}", NO_IMPORTS)
+    wait_for_indexer(tmp_path)
+    client = SessionClient(daemon.port, b"m")
+    assert len(client.begin()[1].mirrors) == 1
+    client.ask_digests(1, 1, 4)
+    found = client.digests(4)
+    assert client.pending and found[0] == (OK, digest_file(tree / "a").root)
+    peer = PeerClient(daemon.port, b"m")
+    assert peer.fetch_all(entry(b"a", found[0][1], 0, 1000)) == [b"a" * 1000]
+    (tree / "new").write_bytes(b"new")
+    wanted = entry(b"new", digest_file(tree / "new").root, 0, 3)
+    end = time.monotonic() + 10
+    while peer.fetch_all(wanted) != [b"new"]:  # the first time it is not known yet
+        assert time.monotonic() < end
+    peer.bye()
+    client.sock.close()
+    daemon.wait_for_log("nominated 1 mirrors to")
+    assert "worker failed" not in daemon.log_text()
