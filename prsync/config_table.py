@@ -76,6 +76,7 @@ class Parameter:
     support: Support = Support.FULL
     ours: bool = False  # prsync's own: stock rsyncd logs and ignores it
     choices: tuple[str, ...] = ()
+    note: str = ""  # what an operator must know; for prsync's own
 
 
 def squeeze(name: str) -> str:
@@ -146,14 +147,58 @@ def _rows() -> tuple[Parameter, ...]:
         Parameter("numeric ids", flag3, module),
         Parameter("open noatime", flag3, module, support=not_yet),
         Parameter("use chroot", flag3, module),
-        Parameter("nominate", Kind.CHOICE, module, "listed", ours=True, choices=("off", "listed", "registered")),
-        # URL, or "URL stock" for a server that is rsync's own; the module's top directory at the mirror
-        Parameter("mirror", Kind.LIST, module, (), ours=True),
-        Parameter("nominate origin", Kind.CHOICE, module, "last", ours=True, choices=("last", "equal")),
-        # connections that get no file data (yet) while "max connections" is in force; 0: no limit, negative: none
-        Parameter("max nominate connections", number, module, 200, ours=True),
-        Parameter("digest index", flag3, module, ours=True),  # unset: yes where the module nominates mirrors
-        Parameter("state dir", Kind.PATH, world, ours=True),
+        *_ours(),
+    )
+
+
+def _ours() -> tuple[Parameter, ...]:
+    def own(name: str, kind: Kind, note: str, default: Value = None, *, world: bool = False, choices: str = "") -> Parameter:
+        scope = Scope.GLOBAL if world else Scope.MODULE
+        return Parameter(name, kind, scope, default, ours=True, choices=tuple(choices.split()), note=note)
+
+    return (
+        own(
+            "nominate",
+            Kind.CHOICE,
+            "which mirrors are named to clients: `off`, `listed` (those of `mirror`) or `registered` (these and those that have"
+            " registered); default `listed`",
+            "listed",
+            choices="off listed registered",
+        ),
+        own(
+            "mirror",
+            Kind.LIST,
+            "repeatable: the URL of the module at a mirror, `rsync://HOST[:PORT]/MODULE[/PATH]`, `http`, `https` or `ftp`;"
+            " `stock` behind an rsync URL where the server is rsync's own and not a prsyncd",
+            (),
+        ),
+        own(
+            "nominate origin",
+            Kind.CHOICE,
+            "`last`: clients take from here only what no mirror delivers; `equal`: from here as from a mirror; default `last`",
+            "last",
+            choices="last equal",
+        ),
+        own(
+            "max nominate connections",
+            Kind.INTEGER,
+            "with `max connections` in force: so many more connections that get the file list, digests and mirrors, and file"
+            " data only while they have a slot of `max connections`; 0 no limit, negative none; default 200",
+            200,
+        ),
+        own(
+            "digest index",
+            Kind.BOOL3,
+            "whether digests of the module's files are kept, which mirrors need of their origin and peers of a mirror;"
+            " default: yes where the module names mirrors",
+        ),
+        own(
+            "state dir",
+            Kind.PATH,
+            "where digests are kept; default `/var/lib/prsync`, for others than root `prsync` in `$XDG_STATE_HOME`"
+            " (`~/.local/state`)",
+            world=True,
+        ),
     )
 
 

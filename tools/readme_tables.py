@@ -22,13 +22,15 @@ def options() -> str:
 
 
 def parameters() -> str:
-    def names(support: Support, ours: bool) -> str:
-        return ", ".join(f"`{p.name}`" for p in PARAMETERS.values() if p.support is support and p.ours is ours)
+    def names(support: Support) -> str:
+        return ", ".join(f"`{p.name}`" for p in PARAMETERS.values() if p.support is support and not p.ours)
 
     return (
-        f"Supported: {names(Support.FULL, False)}.\n\n"
-        f"prsync's own (a stock rsyncd logs and ignores them): {names(Support.FULL, True)}.\n\n"
-        f"Not yet (the daemon does not start, and says file and line): {names(Support.NOT_YET, False)}.\n"
+        f"Supported: {names(Support.FULL)}.\n\n"
+        "prsync's own (a stock rsyncd logs and ignores them):\n\n| parameter | meaning |\n|---|---|\n"
+        + "".join(f"| `{p.name}` | {p.note} |\n" for p in PARAMETERS.values() if p.ours)
+        + "\n"
+        f"Not yet (the daemon does not start, and says file and line): {names(Support.NOT_YET)}.\n"
     )
 
 

@@ -17,6 +17,7 @@ from prsync.errors import PrsyncError, SocketError, StartError, StreamError
 from prsync.options import as_text
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, ControlFrame, Hello, Lease, Probe, Report, decode_frame, encode_frame
+from prsync.protocol.limits import BUSY_SECONDS, PEER_IDLE_SECONDS
 from prsync.protocol.negotiation import NegotiationServer, Wishes
 from prsync.session.daemon_arguments import Received
 from prsync.session.daemon_connection import Entered, Worker, linger
@@ -26,8 +27,6 @@ from prsync.session.socket_pump import SocketPump, run_pump
 from prsync.transfer.sender import Want
 
 PEER_OPTION = b"--prsync-peer"
-IDLE_SECONDS = 300  # without a byte in either direction; `timeout` of the module can shorten it
-BUSY_SECONDS = 5  # after which a client that found no slot shall try again
 WRITE_CHUNK = 128 << 10
 FLUSH_SECONDS = 0.1  # between tries to hand names to an indexer that cannot take more
 STOP_SECONDS = 1.0  # within which an idle connection ends when the daemon does
@@ -151,7 +150,7 @@ def serve_peer(worker: Worker, entered: Entered, received: Received) -> int:
         if not extension.slots.take_nominate():
             return tell_failure(worker, negotiated, StartError("too many peer connections -- try again later"))
     timeout = entered.module.values.number("timeout")
-    idle = min(timeout, IDLE_SECONDS) if timeout > 0 else IDLE_SECONDS
+    idle = min(timeout, PEER_IDLE_SECONDS) if timeout > 0 else PEER_IDLE_SECONDS
     peer = PeerPump(worker, entered, extension)
     signal.signal(signal.SIGUSR2, peer.stop)
     early = worker.text.take_rest()
