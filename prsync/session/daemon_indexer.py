@@ -57,7 +57,7 @@ def open_module(config: Config, module: Module, environment: Mapping[str, str], 
         drop(uid, groups, no_new_privileges)
     except OSError as error:
         raise FileError(f"the indexer of module {module.name}: {error.filename} failed: {error.strerror}") from error
-    return Opened(Indexer(index, root, excluded), listener)
+    return Opened(Indexer(index, root, excluded, path=path), listener)
 
 
 def serve_index(

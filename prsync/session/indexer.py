@@ -143,13 +143,20 @@ class Client:
 
 
 class Indexer:
-    """Works off what clients want. `root`: descriptor of the module's directory; `now`: a clock in seconds."""
+    """Works off what clients want. `root`: descriptor of the module's directory, and `path` its name, by which it is found again
+    when another directory has taken its place (a release published by a rename); `now`: a clock in seconds."""
 
     def __init__(
-        self, index: DigestIndex, root: int, excluded: Excluded | None = None, now: Callable[[], float] = time.monotonic
+        self,
+        index: DigestIndex,
+        root: int,
+        excluded: Excluded | None = None,
+        now: Callable[[], float] = time.monotonic,
+        path: str | None = None,
     ) -> None:
         self.index = index
         self.root = root
+        self.path = path
         self.excluded = excluded
         self.now = now
         self.clients: list[Client] = []
@@ -166,11 +173,26 @@ class Indexer:
         self.index.commit()
         return client.counts
 
+    def _follow_path(self) -> None:
+        """Works on the directory that now has the module's name; on the old one where the name cannot be opened."""
+        if self.path is None:
+            return
+        try:
+            if os.path.samestat(os.stat(self.path), os.fstat(self.root)):
+                return
+            number = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            return
+        os.dup2(number, self.root, inheritable=False)  # walks under way have the number
+        os.close(number)
+
     def begin_warming(self, client: Client) -> None:
+        self._follow_path()
         client.walking = walk(self.root, self.excluded)
 
     def turn(self, client: Client) -> None:
         """A bounded amount of work for one client."""
+        self._follow_path()
         flags, names = client.next_names()
         wanted = bool(names)
         if not names and client.walking is not None:

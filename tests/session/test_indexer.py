@@ -197,3 +197,16 @@ def test_daemon_runs_an_indexer_and_starts_it_again(
     os.kill(pid, 9)
     daemon.wait_for_log("the indexer of module m has ended: it is started again in 2 seconds")
     assert daemon.stop()[0] == 0
+
+
+def test_indexer_follows_its_path_to_another_directory(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    root = os.open(tree, os.O_RDONLY)
+    with DigestIndex(tmp_path / "index", writer=True) as index:
+        indexer = Indexer(index, root, path=str(tree))
+        indexer.warm()
+        tree.rename(tmp_path / "old")
+        (tree / "d").mkdir(parents=True)
+        (tree / "d" / "new").write_bytes(b"new")
+        assert indexer.warm().hashed == 1
+        assert indexer.index.lookup(indexer.root, [b"d/new"])[0].root == digest_file(tree / "d" / "new").root
+    os.close(root)
