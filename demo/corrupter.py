@@ -25,27 +25,33 @@ class Flipper:
     def __init__(self, switch: str) -> None:
         self._switch = switch
         self._buffer = bytearray()
-        self._framed = False
-        self.flipped = 0
+        self._ready = self._framed = False
+        self._gone = 0  # bytes at the buffer's start that the client has already
 
     def pass_on(self, data: bytes) -> bytes:
-        """What may go to the client now."""
+        """What may go to the client now. Nothing is held back before the frames: the daemon waits for the client's answers."""
         self._buffer += data
         if not self._framed:
             return self._before_frames()
         return self._frames()
 
     def _before_frames(self) -> bytes:
-        start = self._buffer.find(READY)
-        if start < 0:
-            return self._take(len(self._buffer) - len(READY) + 1)
-        # The daemon's hello is the first frame of a peer connection: all before it is negotiation.
-        for place in range(start + len(READY), len(self._buffer) - 4):
-            length = int.from_bytes(self._buffer[place : place + 3], "little")
-            if self._buffer[place + 3] == MUX_BASE + NOMINATE and 0 < length <= FRAME_MOST and self._buffer[place + 4] == HELLO:
-                self._framed = True
-                return self._take(place) + self._frames()
-        return b""
+        if not self._ready and (start := self._buffer.find(READY)) >= 0:
+            self._ready = True
+            passed = self._take(start + len(READY))
+            return passed + self._before_frames()
+        if self._ready:
+            # The daemon's hello is the first frame of a peer connection: all before it is negotiation.
+            for place in range(len(self._buffer) - 4):
+                length = int.from_bytes(self._buffer[place : place + 3], "little")
+                begins = self._buffer[place + 3] == MUX_BASE + NOMINATE and self._buffer[place + 4] == HELLO
+                if begins and 0 < length <= FRAME_MOST:
+                    self._framed = True
+                    return self._take(place) + self._frames()
+        new = bytes(self._buffer[self._gone :])
+        del self._buffer[: max(0, len(self._buffer) - len(READY) + 1)]
+        self._gone = len(self._buffer)
+        return new
 
     def _frames(self) -> bytes:
         end = 0
@@ -60,11 +66,11 @@ class Flipper:
     def _look_at(self, start: int, length: int, code: int) -> None:
         if code == NOMINATE and length > DATA_HEADER and self._buffer[start] == DATA and os.path.exists(self._switch):
             self._buffer[start + length - 1] ^= 0x10
-            self.flipped += 1
 
     def _take(self, count: int) -> bytes:
-        taken = bytes(self._buffer[: max(count, 0)])
-        del self._buffer[: len(taken)]
+        taken = bytes(self._buffer[self._gone : count])
+        del self._buffer[:count]
+        self._gone = max(0, self._gone - count)
         return taken
 
 
