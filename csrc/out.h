@@ -64,6 +64,8 @@ bool out_all_pieces_ok(const ps_out *out);
 ps_pieces *pieces_new(u64 size, const u8 *digests);
 void pieces_free(ps_pieces *p);
 int pieces_wrote(ps_pieces *p, int fd, u64 offset, const u8 *data, size_t n); /* PS_FAIL: errno */
+/* Of n bytes at offset, those that lie in the first piece; 0: offset + n is beyond the file. */
+u64 pieces_part(const ps_pieces *p, u64 offset, size_t n, bool *verified);
 ps_piece_state pieces_state(const ps_pieces *p, u64 index);
 void pieces_again(ps_pieces *p, u64 index);
 bool pieces_missing(const ps_pieces *p, u64 end, u64 *at, u64 *len);

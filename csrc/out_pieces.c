@@ -173,6 +173,13 @@ static int wrote_in_piece(ps_pieces *p, int fd, u64 index, u64 from, const u8 *d
     return PS_OK;
 }
 
+u64 pieces_part(const ps_pieces *p, u64 offset, size_t n, bool *verified) {
+    if (offset >= p->size || n > p->size - offset) return 0;
+    u64 index = offset >> p->log2, here = (index << p->log2) + piece_size(p, index) - offset;
+    *verified = p->state[index] == PS_PIECE_OK;
+    return here < n ? here : n;
+}
+
 int pieces_wrote(ps_pieces *p, int fd, u64 offset, const u8 *data, size_t n) {
     if (offset > p->size || n > p->size - offset) {
         errno = EFBIG;

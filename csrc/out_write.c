@@ -81,11 +81,32 @@ static int write_sparse(ps_out *out, i64 offset, const u8 *data, size_t n, bool 
     return PS_OK;
 }
 
+static int write_plain(ps_out *out, i64 offset, const void *data, size_t n) {
+    return out->outs->c->o.sparse ? write_sparse(out, offset, data, n, false) : write_at(out->fd, offset, data, n);
+}
+
+/* What has been verified is never written again: a second source for a piece could put anything there. */
+static int write_unverified(ps_out *out, u64 offset, const u8 *data, size_t n) {
+    while (n) {
+        bool verified;
+        u64 part = pieces_part(out->pieces, offset, n, &verified);
+        if (!part) {
+            errno = EFBIG;
+            return PS_FAIL;
+        }
+        if (!verified && (write_plain(out, (i64)offset, data, part) != PS_OK ||
+                          pieces_wrote(out->pieces, out->fd, offset, data, part) != PS_OK))
+            return PS_FAIL;
+        offset += part;
+        data += part;
+        n -= part;
+    }
+    return PS_OK;
+}
+
 int out_write(ps_out *out, i64 offset, const void *data, size_t n) {
     if (!n) return PS_OK;
-    int status = out->outs->c->o.sparse ? write_sparse(out, offset, data, n, false) : write_at(out->fd, offset, data, n);
-    if (status == PS_OK && out->pieces) status = pieces_wrote(out->pieces, out->fd, (u64)offset, data, n);
-    return status;
+    return out->pieces ? write_unverified(out, (u64)offset, data, n) : write_plain(out, offset, data, n);
 }
 
 int out_writev(ps_out *out, i64 offset, struct iovec *parts, int count, size_t total) {

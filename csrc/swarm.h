@@ -33,6 +33,7 @@ void swarm_free(ps_swarm *s);
 #define SWARM_WINDOW_BYTES (16u << 20)
 #define SWARM_PIECES (1u << 24)
 #define SWARM_PROGRESS 64u           /* requests that one batch of records may belong to */
+#define SWARM_OPEN_OUTPUTS 200u      /* large files in work at once: each holds a descriptor */
 #define SWARM_NONE UINT32_MAX
 
 typedef enum {
@@ -131,7 +132,8 @@ struct ps_swarm {
     int basis_fd;
     i64 basis_at;
     swarm_block *found;
-    u8 *scratch;
+    u8 *scratch;                           /* a copy of the record that is being delivered */
+    u32 scratch_size;
     u32 announcing;                        /* a large job whose runs are being announced */
 };
 

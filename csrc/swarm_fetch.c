@@ -146,7 +146,7 @@ int ps_swarm_open_pieces(ps_swarm *s, u32 id, u32 job, u32 first, u32 last, u32 
     char path[PS_LIMIT_NAME + 1] = "";
     ps_flist *list;
     *taken = last;
-    if (!j || j->state != JOB_LARGE || !j->out) return PS_DONE;
+    if (!j || j->state != JOB_LARGE || !j->out || first >= last || last > j->piece_count) return PS_DONE;
     ps_file *f = swarm_file(s, j, &list, path);
     swarm_request *r = f ? request_new(s, id, SWARM_FETCH_ENTRIES) : NULL;
     if (!r) return ps_fail_memory(s->p.c, "a request to a source");
@@ -241,6 +241,18 @@ static int deliver_small(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8
     return status;
 }
 
+/* The job ends: requests for other pieces of it have nothing to deliver to, whoever gets its number next. */
+static void detach_requests(ps_swarm *s, u32 job) {
+    for (u32 i = 0; i < s->request_count; i++)
+        if (s->requests[i].job == job) s->requests[i].job = SWARM_NONE;
+}
+
+/* Blame needs proof: a piece that held local bytes, or bytes of an earlier source, is fetched whole before anyone is blamed. */
+static bool all_of_piece(const swarm_job *j, const swarm_entry *e, u32 bits) {
+    u64 at = (u64)e->offset, rest = (u64)j->size - at, full = 1ull << bits;
+    return !(at & (full - 1)) && (u64)e->length == (rest < full ? rest : full);
+}
+
 static int deliver_large(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 *data, size_t len) {
     u32 job = e->job, bits;
     swarm_job *j = &s->jobs[job];
@@ -254,13 +266,13 @@ static int deliver_large(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8
     for (u64 piece = at >> bits; piece <= (at + len - 1) >> bits; piece++) {
         if (out_piece(j->out, piece) != PS_PIECE_BAD) continue;
         out_piece_again(j->out, piece);
+        if (!all_of_piece(j, e, bits)) continue;
         if (!ps_event_add(s->p.c, PS_EV_SWARM_BAD, (i32)piece, r->id, job, NULL, 0))
             return ps_fail(s->p.c, 13, 0, "events were not drained before a delivery");
     }
     if (!out_all_pieces_ok(j->out)) return PS_OK;
     e->settled = true;
-    for (u32 i = 0; i < s->request_count; i++) /* requests for other pieces of it find nothing missing */
-        if (s->requests[i].job == job) s->requests[i].job = SWARM_NONE;
+    detach_requests(s, job);
     return swarm_finish_file(s, job);
 }
 
@@ -306,7 +318,14 @@ static int take_record(ps_swarm *s, ps_reader *r, const u8 *memory, size_t memor
     }
     if (!rd_ok(r) || offset > slot_size || length > slot_size - offset || start + length > memory_len)
         return ps_fail(s->p.c, 14, 0, "the fetcher reported data outside the shared memory");
-    int status = ps_swarm_deliver(s, request, entry, at, memory + start, length, &used);
+    /* The fetcher can still write to the memory: what is hashed must be what is written, so both come from a copy. */
+    if (s->scratch_size < slot_size) {
+        free(s->scratch);
+        s->scratch_size = (s->scratch = malloc(slot_size)) ? slot_size : 0;
+        if (!s->scratch) return ps_fail_memory(s->p.c, "data of a source");
+    }
+    memcpy(s->scratch, memory + start, length);
+    int status = ps_swarm_deliver(s, request, entry, at, s->scratch, length, &used);
     if (status == PS_OK && used) add_progress(s, request, used, pairs);
     return status;
 }
@@ -420,6 +439,7 @@ static int give_up(ps_swarm *s, u32 job, bool vanished) {
     }
     if (j->out) out_abort(j->out, true);
     j->out = NULL;
+    detach_requests(s, job);
     return swarm_settle(s, job, vanished ? PS_SETTLED_NO_SEND : PS_SETTLED_FAILED);
 }
 

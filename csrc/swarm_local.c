@@ -322,7 +322,7 @@ static int announce_runs(ps_swarm *s) {
 int swarm_local_step(ps_swarm *s) {
     if (s->announcing != SWARM_NONE) return announce_runs(s);
     if (s->searching != SWARM_NONE) return go_on_searching(s);
-    if (s->local_head == SWARM_NONE) return PS_AGAIN;
+    if (s->local_head == SWARM_NONE || outs_open_count(s->p.outs) >= SWARM_OPEN_OUTPUTS) return PS_AGAIN;
     u32 job = s->local_head;
     s->local_head = s->jobs[job].next;
     if (s->local_head == SWARM_NONE) s->local_tail = SWARM_NONE;

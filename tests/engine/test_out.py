@@ -126,6 +126,19 @@ def test_out_bad_piece_is_named_and_can_be_written_again(context: Context, tmp_p
     assert (tmp_path / "file").read_bytes() == DATA
 
 
+def test_out_verified_piece_is_never_written_again(context: Context, tmp_path: Path) -> None:
+    out = Out(context, open_root(context, tmp_path))
+    out.digest(DATA)
+    out.write(PIECE, DATA[PIECE : 2 * PIECE])
+    out.write(PIECE - 100, bytes(PIECE + 200))
+    assert [out.piece(i) for i in range(4)] == [0, 1, 0, 0]
+    out.write(0, DATA[:PIECE])
+    out.write(2 * PIECE, DATA[2 * PIECE :])
+    assert out.missing() is None
+    assert out.finish(len(DATA)) == 1
+    assert (tmp_path / "file").read_bytes() == DATA
+
+
 def test_out_pieces_that_do_not_make_the_root_are_refused(context: Context, tmp_path: Path) -> None:
     out = Out(context, open_root(context, tmp_path))
     pieces = bytearray(piece_digests(DATA))
