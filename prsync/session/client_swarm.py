@@ -11,7 +11,7 @@ import time
 from prsync.engine import pull as engine_pull
 from prsync.engine.context import Event
 from prsync.engine.numbers import big_num
-from prsync.errors import ExitCode, StartError, StreamError
+from prsync.errors import ExitCode, SocketError, StartError, StreamError
 from prsync.net.connect import Route
 from prsync.options import Options
 from prsync.options_hosts import Target
@@ -82,7 +82,10 @@ class ClientSwarm:
         target, route, options = self._target, self._route, self._options
         module = target.paths[0].partition("/")[0]
         proxy = route.proxy
-        name = wire.connection.getpeername()
+        try:
+            name = wire.connection.getpeername()
+        except OSError as error:
+            raise SocketError(f"rsync: [receiver] read error: {error.strerror} ({error.errno})") from None
         return Settings(
             origin_url=str(SourceURL("rsync", target.host, target.port, module)),
             origin_address=name[0] if isinstance(name, tuple) else "127.0.0.1",

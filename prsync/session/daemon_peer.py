@@ -143,7 +143,11 @@ def serve_peer(worker: Worker, entered: Entered, received: Received) -> int:
     user = f"{entered.user}@" if entered.user else ""
     worker.log.line(f"peer connection on {entered.module.name} from {user}{worker.host} ({worker.address})")
     wishes = Wishes(entered.protocol, nominate=True)
-    negotiated = negotiate(worker, NegotiationServer(wishes, "." + client_letters(received), secrets.randbits(31)))
+    try:
+        negotiated = negotiate(worker, NegotiationServer(wishes, "." + client_letters(received), secrets.randbits(31)))
+    except PrsyncError as error:
+        worker.log.line(f"rsync: [peer] {error.text}", warning=True)
+        return int(error.code)
     worker.text.set_deadline(None)
     if not extension.no_data:
         extension.slots.release()

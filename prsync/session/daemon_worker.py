@@ -43,7 +43,10 @@ def serve(sock: socket.socket, config: Config, options: DaemonOptions, log: Daem
 def _talk(worker: Worker) -> int:
     config, text, log = worker.config, worker.text, worker.log
     world = config.globals
-    worker.address = peer_address(worker.sock.getpeername()) if worker.sock.family != socket.AF_UNIX else "0.0.0.0"
+    try:
+        worker.address = peer_address(worker.sock.getpeername()) if worker.sock.family != socket.AF_UNIX else "0.0.0.0"
+    except OSError:  # the client was gone before it was served
+        raise Hangup("") from None
     if world.flag("reverse lookup"):
         worker.host = host_name(worker.address, log.line)
     log.line(f"connect from {worker.host} ({worker.address})")

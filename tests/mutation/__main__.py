@@ -1,0 +1,77 @@
+"""Mutated sessions for as long as is wanted.
+
+    python -m tests.mutation client|daemon [--seconds 600] [--seed 1]      with the core as built: memory is measured
+    tools/sanitized python -m tests.mutation client|daemon …               with csrc/build_native.py --sanitize
+    python -m tests.mutation client|daemon --case build/mutations/….case   one that was found, again
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import pickle
+import sys
+import tempfile
+import time
+
+from .client_side import ClientCases
+from .daemon_side import DaemonCases
+from .findings import Findings
+from .play import Recording, Script
+from .scenes import Scene, record_pulls
+
+BATCH = 60
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("side", choices=["client", "daemon"])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", default="1")
+    parser.add_argument("--case", type=pathlib.Path)
+    parser.add_argument("--most", type=int, default=99, help="kinds of pulls that are recorded")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        return run(options, Scene(pathlib.Path(folder)))
+
+
+def run(options: argparse.Namespace, scene: Scene) -> int:
+    sanitized = "PRSYNC_SANITIZED" in os.environ
+    findings = Findings(pathlib.Path("build/mutations") / f"{options.side}{'-sanitized' if sanitized else ''}")
+    print("recording …", flush=True)
+    if options.side == "client":
+        recordings = record_pulls(scene, options.most)
+        client = ClientCases(scene, recordings, findings, sanitized)
+        if options.case:
+            name, arguments, scripts = pickle.loads(options.case.read_bytes())
+            again = [Script(port, turns) for port, turns in scripts]
+            for script in again:
+                client.listen(script.port)
+            client.play(Recording(name, arguments, again), again, "again")
+            print(client.output.read_text(errors="replace"))
+            return bool(findings.found)
+    else:
+        daemon = DaemonCases(scene, findings, sanitized, options.most)
+        if options.case:
+            name, arguments, scripts = pickle.loads(options.case.read_bytes())
+            daemon.replay([(Recording(name, [], []), Script(0, turns), False) for _, turns in scripts])
+            return bool(findings.found)
+    start = last = time.monotonic()
+    number = 0
+    while (now := time.monotonic()) - start < options.seconds:
+        if options.side == "client":
+            client.run(f"{options.seed}:{number}")
+            number += 1
+        else:
+            daemon.batch([f"{options.seed}:{number + i}" for i in range(BATCH)])
+            number += BATCH
+        if now - last > 30:
+            last = now
+            print(findings.summary(options.side, now - start), flush=True)
+    print(findings.summary(options.side + (" (sanitized)" if sanitized else ""), time.monotonic() - start))
+    return bool(findings.found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
