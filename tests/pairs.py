@@ -1,0 +1,110 @@
+"""Every pairing of a client and a daemon, ours and stock, over the same modules; and what a run of one leaves."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import select
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+from kinds_of_tree import Snapshot, snapshot
+
+RSYNC = shutil.which("rsync") or ""
+SOURCES = pathlib.Path(__file__).parents[1]
+PRSYNC = (sys.executable, "-m", "prsync")
+REFERENCE = ("stock", "stock")
+PAIRS = (("prsync", "prsyncd"), ("prsync", "stock"), ("stock", "prsyncd"))
+"""(client, daemon)"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def environment(**more: str) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES), "LC_ALL": "C", "HOME": "/", **more}
+
+
+class Server:
+    """A daemon, ours or stock, with the modules of `text` (DIR stands for `folder`). Globals come first in `text`."""
+
+    def __init__(self, kind: str, folder: pathlib.Path, text: str) -> None:
+        self.kind, self.port = kind, free_port()
+        self.log = folder / f"{kind}.log"
+        config = folder / f"{kind}.conf"
+        head = f"port = {self.port}\naddress = 127.0.0.1\nlog file = {self.log}\nuse chroot = no\nreverse lookup = no\n"
+        head += f"pid file = {folder}/{kind}.pid\nlock file = {folder}/{kind}.lock\n"
+        if os.geteuid() == 0:
+            head += "uid = 0\ngid = 0\n"
+        config.write_text(head + text.replace("DIR", str(folder)))
+        program = (RSYNC,) if kind == "stock" else PRSYNC
+        self.process = subprocess.Popen([*program, "--daemon", "--no-detach", f"--config={config}"], env=environment(), cwd="/")
+        for _ in range(1000):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except ConnectionRefusedError:
+                assert self.process.poll() is None, "the daemon ended"
+                select.select([], [], [], 0.01)
+        raise AssertionError("the daemon does not answer")
+
+    @property
+    def url(self) -> str:
+        return f"rsync://127.0.0.1:{self.port}/"
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@attrs.frozen
+class Result:
+    """What a run left: exit code, sorted lines, the destination's tree. Folders, ports and source lines are masked."""
+
+    code: int
+    lines: tuple[bytes, ...]
+    errors: tuple[bytes, ...]
+    tree: Snapshot = attrs.field(repr=False)
+
+
+def client(
+    kind: str, words: Sequence[str], folder: pathlib.Path, stdin: bytes = b"", **more: str
+) -> subprocess.CompletedProcess[bytes]:
+    program = (RSYNC,) if kind == "stock" else PRSYNC
+    return subprocess.run(
+        [*program, *words], cwd=folder, input=stdin, capture_output=True, check=False, timeout=60, env=environment(**more)
+    )
+
+
+def pull(
+    kind: str,
+    server: Server,
+    words: Sequence[str],
+    sources: Sequence[str],
+    folder: pathlib.Path,
+    *,
+    copy: str = "copy/",
+    stdin: bytes = b"",
+    clean: Callable[[bytes], bytes | None] = lambda line: line,
+    **more: str,
+) -> Result:
+    """Runs the client in `folder`; sources are relative to the daemon's URL. Its standard output is kept as sorted lines."""
+    done = client(kind, [*words, *(server.url + source for source in sources), *([copy] if copy else [])], folder, stdin, **more)
+
+    def masked(text: bytes) -> Iterator[bytes]:
+        for line in text.replace(str(server.port).encode(), b"PORT").replace(os.fsencode(folder), b"HERE").splitlines():
+            kept = clean(re.sub(rb"\(code (\d+)\) at .*", rb"(code \1)", line))
+            if kept is not None:
+                yield kept
+
+    return Result(
+        done.returncode, tuple(sorted(masked(done.stdout))), tuple(sorted(masked(done.stderr))), snapshot(folder / "copy")
+    )
