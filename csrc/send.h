@@ -70,6 +70,9 @@ int send_on_message(void *owner, u32 code, const u8 *data, u32 len);
 int send_read_request(ps_send *s, bool *done); /* PS_OK with s->r filled or *done, PS_AGAIN, PS_FAIL */
 int send_read_sums(ps_send *s);                /* PS_OK, PS_AGAIN, PS_FAIL */
 
+/* send_remove.c: --remove-source-files; PS_FAIL only for an index that is none */
+int send_remove_source(ps_send *s, i32 ndx);
+
 /* send_file.c */
 int send_file_open(ps_send *s);  /* PS_OK; s->fd is -1 when the file is not sent */
 int send_file_begin(ps_send *s); /* the reply's head; sets the state */

@@ -47,7 +47,9 @@ int send_on_message(void *owner, u32 code, const u8 *data, u32 len) {
         return PS_OK;
     case PS_MSG_NOOP:
         return len ? bad_message(s, code, len) : PS_OK;
-    case PS_MSG_SUCCESS: /* matters to --remove-source-files, which is refused so far */
+    case PS_MSG_SUCCESS:
+        if (len != 4) return bad_message(s, code, len);
+        return s->ctx->o.remove_source_files && !s->ctx->o.dry_run ? send_remove_source(s, message_int(data)) : PS_OK;
     case PS_MSG_NO_SEND:
         return len == 4 ? PS_OK : bad_message(s, code, len);
     case PS_MSG_DELETED:

@@ -125,11 +125,31 @@ def test_no_path_leads_out_of_the_module(start_daemon: Start, tree: pathlib.Path
         assert not (tmp_path / "dest" / "outside").exists(), path
 
 
+@pytest.mark.parametrize("more", [(), ("--no-inc-recursive",), ("-H",), ("--delay-updates",), ("-c",), ("--remove-sent-files",)])
+def test_sources_are_removed_once_they_have_arrived(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, more: tuple[str, ...]
+) -> None:
+    daemon = start_daemon(MODULE + f"use chroot = no\nuid = {os.getuid()}\nread only = no\nmax verbosity = 2\n")
+    wanted = listing(tree)
+    (tmp_path / "dest").mkdir()
+    (tmp_path / "dest" / "big").write_bytes((tree / "big").read_bytes())
+    os.utime(tmp_path / "dest" / "big", (1e9, 1e9))  # nothing of it is transferred
+    dry = daemon.rsync("-an", "--remove-source-files", "::mod/", f"{tmp_path}/dest/")
+    assert dry.returncode == 0 and listing(tree) == wanted
+    result = daemon.rsync("-avv", "--remove-source-files", *more, "::mod/", f"{tmp_path}/dest/")
+    assert (result.returncode, result.stderr) == (0, ""), daemon.log_text()
+    assert listing(tmp_path / "dest") == wanted
+    left = [name for name, _, _ in listing(tree)]
+    assert left == (["big"] if "--remove-sent-files" in more else []) + ["secret", "sub", "sub/deep"]
+    assert "sender removed sub/one\n" in result.stdout
+
+
 REFUSALS = [
     ("", ["-a", "SRC", "::mod/"], 1, "ERROR: module is read only"),
     ("read only = no", ["-a", "SRC", "::mod/"], 4, "prsyncd does not take uploads yet"),
     ("write only = yes", ["-a", "::mod/", "DST"], 1, "ERROR: module is write only"),
-    ("", ["-a", "--remove-source-files", "::mod/", "DST"], 4, "does not support yet"),
+    ("", ["-a", "--remove-source-files", "::mod/", "DST"], 1, "--remove-source-files cannot be used with a read-only module"),
+    ("", ["-a", "--remove-sent-files", "::mod/", "DST"], 1, "--remove-sent-files cannot be used with a read-only module"),
     ("refuse options = checksum", ["-ac", "::mod/", "DST"], 4, "The server is configured to refuse --checksum (-c)"),
     ("refuse options = * !a !compress*", ["-aS", "::mod/", "DST"], 4, "refuse --sparse (-S)"),
     ("", ["-aX", "::mod/", "DST"], 4, "--xattrs is an option that the prsync server does not support yet"),

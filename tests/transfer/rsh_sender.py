@@ -67,6 +67,8 @@ def set_words(context: Context, words: list[str]) -> None:
             options.append += 1
         elif name == "inplace":
             options.inplace = 1
+        elif name == "remove-source-files":
+            options.remove_source_files = 1
         elif name == "compress-level":
             options.compress_level = int(value)
         elif name in ("compress-choice", "new-compress", "old-compress"):

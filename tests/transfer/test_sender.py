@@ -30,6 +30,23 @@ def pull(source: pathlib.Path, dest: pathlib.Path, *options: str, hook: str = ""
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
 
+@needs_stock
+def test_source_that_changed_after_it_was_listed_stays(tmp_path: pathlib.Path) -> None:
+    source, dest = tmp_path / "source", tmp_path / "dest"
+    make_tree(source)
+    hook = f"""import os
+os.utime({str(source / "text")!r})
+os.utime({str(source / "one/two/packed.gz")!r}, ns=(10**18, os.stat({str(source / "one/two/packed.gz")!r}).st_mtime_ns + 1))
+open({str(source / "one/large")!r}, "ab").write(b"more")
+os.remove({str(source / "link")!r})"""
+    result = pull(source, dest, "-a", "--remove-source-files", hook=hook)
+    left = sorted(str(path.relative_to(source)) for path in source.rglob("*") if not path.is_dir())
+    assert (result.returncode, left) == (23, ["one/large", "one/two/packed.gz", "text"]), result.stderr
+    for name in left:
+        assert f"ERROR: Skipping sender remove for changed file: {name}\n" in result.stderr
+    assert "sender file already removed: link\n" in result.stdout
+
+
 def snapshot(top: pathlib.Path, protocol: int = 32) -> dict[str, tuple[object, ...]]:
     """What -a preserves of a tree, by relative path; below protocol 31 times have no fractions."""
     unit = 1 if protocol >= 31 else 10**9
