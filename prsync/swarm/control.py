@@ -88,16 +88,8 @@ class SwarmControl:
 
     def _start(self, nomination: Nomination, now: float) -> None:
         s = self._settings
-        self._post(
-            encode_json(
-                Message.GO,
-                origin=s.origin_address,
-                family=s.family,
-                bind_address=s.bind_address,
-                connect_seconds=s.connect_seconds,
-                proxy=s.proxy,
-            )
-        )
+        route = {"family": s.family, "bind_address": s.bind_address, "connect_seconds": s.connect_seconds, "proxy": s.proxy}
+        self._post(encode_json(Message.GO, origin=s.origin_address, **route))
         if not self._no_data and not s.only:
             self._urls[ORIGIN] = Mirror(SourceKind.PEER, s.origin_url)
             self.scheduler.add_source(ORIGIN, s.origin_url, SourceKind.PEER, now, origin=True)
@@ -249,12 +241,13 @@ class SwarmControl:
 
     def _bad(self, event: Event, now: float) -> None:
         request = self.scheduler.requests.get(event.a)
-        if request is None:
+        excluded = request.unit.excluded if request else frozenset[int]()
+        bundle = int.from_bytes(event.text, "little")  # of a small file's own; a bad piece is among what is left of its request
+        again = [Unit(UnitKind.BUNDLE, bundle, 0, 1, limits.CUT_OVER_BYTES, excluded)] if event.code < 0 else []
+        if request is None:  # not its first bad file: the source has been dropped already
+            self.scheduler.waiting.extendleft(again)
             return
-        units = self._leftovers(request.source)
-        if event.code < 0:  # the small file lies in a bundle of its own; a bad piece is among what is left of its request
-            bundle = int.from_bytes(event.text, "little")
-            units.append(Unit(UnitKind.BUNDLE, bundle, 0, 1, limits.CUT_OVER_BYTES, request.unit.excluded))
+        units = self._leftovers(request.source) + again
         self._act(self.scheduler.corrupt(request.source, units, now), now)
 
     def _ended(self, number: int, busy: bool, seconds: int, now: float) -> None:
@@ -262,7 +255,7 @@ class SwarmControl:
         if request is None:
             return
         if busy:
-            self.scheduler.busy(request.source, float(seconds), self._leftovers(request.source), now)
+            self._act(self.scheduler.busy(request.source, float(seconds), self._leftovers(request.source), now), now)
             return
         units, missing, stale = self._leftover(number, request.unit)
         if request.source == ORIGIN:
@@ -315,7 +308,8 @@ class SwarmControl:
         due = [number for when, number in self._reopen if when <= now]
         self._reopen = [entry for entry in self._reopen if entry[0] > now]
         for number in due:
-            self._connect(number)
+            if self.scheduler.sources[number].dropped is None:
+                self._connect(number)
 
     def _ask_later(self, swarm: core.Swarm, now: float) -> None:
         """No-data session: files without a digest are asked for again, for as long as a pending answer may take."""
@@ -351,6 +345,7 @@ class SwarmControl:
     def _open(self, request: int, source: int, unit: Unit, now: float) -> None:
         assert self._core is not None
         if unit.kind is UnitKind.BUNDLE:
+            self._origin_lacks.discard((unit.kind, unit.job))  # the number serves for another bundle from now on
             entries: core.Entries | None = self._core.open_bundle(request, unit.job)
             taken = unit.last
         else:
@@ -378,10 +373,14 @@ class SwarmControl:
         assert self._core is not None
         self.gave_up = True
         vanished = (unit.kind, unit.job) in self._origin_lacks
+        self._origin_lacks.discard((unit.kind, unit.job))
         if unit.kind is UnitKind.BUNDLE:
             self._core.give_up_bundle(unit.job, vanished)
-        else:
-            self._core.give_up_job(unit.job, vanished)
+            return
+        self._core.give_up_job(unit.job, vanished)
+        for request in self.scheduler.forget_job(unit.job, self._now):
+            self._post(encode_number(Message.CANCEL, request))
+            self._core.close_request(request)
 
     # ---- the end -------------------------------------------------------------------------------
 

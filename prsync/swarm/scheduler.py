@@ -22,6 +22,7 @@ REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
 REQUEST_BYTES_MAX = 16 << 20
 STEAL_GAIN = 1.5  # stealing must make the work end this much sooner
 FAILURES_MAX = 3
+REFUSALS_MAX = 8  # of a source that is busy whenever it is asked
 
 
 @attrs.frozen
@@ -70,6 +71,7 @@ class Scheduler:
         source.last_progress = now
         source.overtaken = False
         source.backoff = limits.BACKOFF_SECONDS
+        source.refusals = 0
         _measure(source, size, now)
 
     def finished(self, request: int, now: float) -> None:
@@ -87,12 +89,23 @@ class Scheduler:
                 source.stale_files += 1
             self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source.id}))
 
-    def busy(self, source: int, seconds: float, remaining: Iterable[Unit], now: float) -> None:
-        """The source asks to be left alone for a while; its requests come back."""
+    def busy(self, source: int, seconds: float, remaining: Iterable[Unit], now: float) -> list[Action]:
+        """The source asks to be left alone for a while; its requests come back. Not for ever, though: it is dropped when it does
+        nothing else."""
         entry = self.sources[source]
-        entry.blocked_until = now + max(seconds, entry.backoff)
+        entry.blocked_until = now + min(max(seconds, entry.backoff), limits.BACKOFF_SECONDS_MAX)
         entry.backoff = min(entry.backoff * 2, limits.BACKOFF_SECONDS_MAX)
+        entry.refusals += 1
         self._take_back(entry, remaining, now)
+        return self._drop(entry, Verdict.STALLED, "busy whenever it was asked", now) if entry.refusals >= REFUSALS_MAX else []
+
+    def forget_job(self, job: int, now: float) -> list[int]:
+        """The large file has ended: nothing of it is to be fetched any more. Returns the requests that still run for it."""
+        self.waiting = deque(u for u in self.waiting if u.kind is not UnitKind.PIECES or u.job != job)
+        running = [r.id for r in self.requests.values() if r.unit.kind is UnitKind.PIECES and r.unit.job == job]
+        for request in running:
+            self._release(request, now)
+        return running
 
     def closed(self, source: int, reason: str, remaining: Iterable[Unit], now: float) -> list[Action]:
         """The connection ended. It is tried again after a while, FAILURES_MAX times in all."""
@@ -167,13 +180,17 @@ class Scheduler:
     def _live(self, source: Source) -> bool:
         return source.dropped is None
 
+    def _counts(self, source: Source) -> bool:
+        """Whether the origin waits for the source: not for one that keeps saying that it is busy."""
+        return source.dropped is None and source.refusals < FAILURES_MAX
+
     def _may_have(self, source: Source, unit: Unit) -> bool:
         """Whether the source should be asked for the unit: the origin only for what no other live source may have."""
         if source.id in unit.excluded:
             return False
         if not source.origin or self.policy.origin_equal:
             return True
-        return not any(self._live(s) and not s.origin and s.id not in unit.excluded for s in self.sources.values())
+        return not any(self._counts(s) and not s.origin and s.id not in unit.excluded for s in self.sources.values())
 
     def _wanted(self, source: Source) -> int:
         wanted = max(int(source.speed * REQUEST_SECONDS * 2), limits.BUNDLE_BYTES)

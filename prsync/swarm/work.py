@@ -101,6 +101,7 @@ class Source:
     received: int = 0
     busy_seconds: float = 0.0
     busy_since: float | None = None
+    refusals: int = 0  # busy answers since something came
     failures: int = 0
     bad_pieces: int = 0
     stale_files: int = 0

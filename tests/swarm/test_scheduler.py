@@ -256,3 +256,36 @@ def test_runs_of_pieces_cover_exactly_the_pieces(pieces: frozenset[int]) -> None
     runs = runs_of_pieces(sorted(pieces))
     assert [p for first, last in runs for p in range(first, last)] == sorted(pieces)
     assert all(a[1] < b[0] for a, b in zip(runs, runs[1:], strict=False))
+
+
+def test_mirror_that_is_always_busy_keeps_nothing_from_the_origin() -> None:
+    scheduler = Scheduler(Policy(stall_seconds=3))
+    scheduler.add_source(0, "rsync://o/m", SourceKind.PEER, 0.0, origin=True)
+    scheduler.add_source(1, "rsync://m/m", SourceKind.PEER, 0.0)
+    for source in (0, 1):
+        scheduler.source_open(source, 0.0)
+    scheduler.add_unit(bundles(1, 1)[0])
+    now, asked = 0.0, []
+    while not asked or asked[-1].source:
+        for action in scheduler.decide(now):
+            assert isinstance(action, Assign)
+            asked.append(action)
+            if action.source == 1:
+                scheduler.busy(1, 65_535.0, [action.unit], now)
+        now += 1.0
+        assert now < 200
+    assert [a.source for a in asked] == [1, 1, 1, 0]
+
+
+def test_job_that_has_ended_is_fetched_no_more() -> None:
+    scheduler = Scheduler(Policy())
+    scheduler.add_source(1, "rsync://m/m", SourceKind.PEER, 0.0)
+    scheduler.source_open(1, 0.0)
+    scheduler.add_unit(large(1, 400))
+    other = Unit(UnitKind.BUNDLE, 1, 0, 1, 1000)
+    scheduler.add_unit(other)
+    running = [action.request for action in scheduler.decide(0.0) if isinstance(action, Assign)]
+    assert scheduler.forget_job(1, 1.0) == running
+    assert list(scheduler.waiting) == [other]
+    assert not scheduler.requests
+    assert not scheduler.sources[1].requests
