@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+
 import attrs
 
 from prsync.config import Module, Values
 from prsync.protocol.frames import OriginPlace
 from prsync.registry.listed import parse_mirror
 from prsync.registry.nomination import Candidate
+from prsync.session.daemon_access import peer_address
 from prsync.session.daemon_connection import Worker
 from prsync.session.daemon_index import IndexAccess
-from prsync.session.daemon_registry import NoRegistry, Registry
+from prsync.session.daemon_registry import NoRegistry, Registry, TrackerRegistry, read_nonces
 from prsync.session.daemon_slots import Slots
 from prsync.session.daemon_text import Greeting
-from prsync.session.index_place import index_place, keeps_digests, nominates
+from prsync.session.index_place import index_place, keeps_digests, nominates, registers, tracker_place
+from prsync.sources.addresses import address_is_allowed
 
 OLDEST_PROTOCOL = 31
 
@@ -50,11 +54,31 @@ def open_extension(worker: Worker, module: Module, slots: Slots, no_data: bool, 
     access = IndexAccess(None, None)
     if keeps_digests(values):
         access = IndexAccess.open(index_place(worker.config, module, worker.environment), worker.log)
-    registry = NoRegistry(worker.log.line)
+    registry = _open_registry(worker, module) if keeps_digests(values) else NoRegistry(worker.log.line)
     mirrors: tuple[Candidate, ...] = ()
     if nominates(values):
         mirrors = tuple(parse_mirror(value) for value in values.texts("mirror", worker.environment))
         if values.text("nominate") == "registered":
             mirrors += registry.candidates()
+        mirrors = tuple(mirror for mirror in mirrors if _may_be_named(mirror, worker))
     origin = OriginPlace.EQUAL if values.text("nominate origin") == "equal" else OriginPlace.LAST
     return Extension(access, slots, no_data, refusal, registry, mirrors, origin)
+
+
+def _open_registry(worker: Worker, module: Module) -> Registry:
+    place = index_place(worker.config, module, worker.environment)
+    nonces = read_nonces(place, worker.log)
+    if not registers(module.values):
+        return NoRegistry(worker.log.line, nonces)
+    try:
+        return TrackerRegistry(tracker_place(place), worker.log.line, nonces)
+    except OSError as error:
+        worker.log.failure(f"the tracker of module {module.name} cannot be reached: no registered mirrors", error)
+    return NoRegistry(worker.log.line, nonces, "the registry is not available now: try again later")
+
+
+def _may_be_named(mirror: Candidate, worker: Worker) -> bool:
+    """A client would not contact a registered mirror of an address that only we can reach (protocol-spec §8)."""
+    if mirror.listed or worker.sock.family == socket.AF_UNIX:
+        return True
+    return address_is_allowed(mirror.address, peer_address(worker.sock.getsockname()))

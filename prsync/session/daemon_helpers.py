@@ -1,4 +1,5 @@
-"""The supervisor's own processes, one for each module that has a digest index: started, watched, started again.
+"""The supervisor's own processes: an indexer for each module with a digest index, a tracker where mirrors register. They are
+started, watched, started again.
 
 Decisions are made here, by the clock that is given; forking is the supervisor's.
 """
@@ -9,13 +10,12 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from prsync.config import Config, Module
+from prsync.config import Config, Module, Values
 from prsync.session.daemon_log import DaemonLog
-from prsync.session.index_place import keeps_digests
 
 BACK_OFF_FIRST, BACK_OFF_MOST = 1.0, 60.0
 STEADY_SECONDS = 60.0  # whoever ran for so long is started again at once
@@ -25,10 +25,20 @@ Fork = Callable[[Callable[[], int]], int]  # runs the function in a child, its a
 Serve = Callable[[Config, Module, int, Callable[[], None]], int]  # (configuration, module, the parent's pipe, ready)
 
 
+@attrs.frozen
+class Kind:
+    """A sort of helper: its name, which modules want one, and its life. Kinds are started in order: one can build on the last."""
+
+    name: str
+    wanted: Callable[[Values], bool]
+    serve: Serve
+
+
 @attrs.define
 class Helper:
-    """A module's indexer. `due`: when it is to be started, None while it runs."""
+    """One process. `due`: when it is to be started, None while it runs."""
 
+    kind: Kind
     module: Module
     pid: int = 0
     started: float = 0.0
@@ -37,12 +47,12 @@ class Helper:
 
 
 class Helpers:
-    def __init__(self, log: DaemonLog, fork: Fork, serve: Serve, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, log: DaemonLog, fork: Fork, kinds: Sequence[Kind], now: Callable[[], float] = time.monotonic) -> None:
         self._log = log
         self._fork = fork
-        self._serve = serve
+        self._kinds = kinds
         self._now = now
-        self._helpers: dict[str, Helper] = {}
+        self._helpers: dict[tuple[str, str], Helper] = {}  # by kind and module
         self._config: Config | None = None
         # Its reading end is at its end once the supervisor is gone, and the workers that it has left.
         self._alive, self._held = os.pipe2(os.O_CLOEXEC)
@@ -54,28 +64,27 @@ class Helpers:
 
     def apply(self, config: Config) -> None:
         """Starts what the configuration asks for, ends what it does not, and renews what it has changed."""
-        wanted = {module.name: module for module in config.modules if keeps_digests(module.values)}
+        wanted = {(k.name, m.name): (k, m) for k in self._kinds for m in config.modules if k.wanted(m.values)}
         state = None if self._config is None else self._config.start
-        for name, helper in list(self._helpers.items()):
-            if name not in wanted or wanted[name].values != helper.module.values or config.start != state:
+        for key, helper in list(self._helpers.items()):
+            if key not in wanted or wanted[key][1].values != helper.module.values or config.start != state:
                 self._end(helper)
-                del self._helpers[name]
+                del self._helpers[key]
         self._config = config
-        for name, module in wanted.items():
-            if name not in self._helpers:
-                self._helpers[name] = Helper(module, due=self._now())
+        for key, (kind, module) in wanted.items():
+            if key not in self._helpers:
+                self._helpers[key] = Helper(kind, module, due=self._now())
         self.start_due()
 
     def start_due(self) -> None:
         """Starts those whose time has come, and waits a moment until they are ready."""
-        ready: list[int] = []
-        for helper in self._helpers.values():
-            if helper.due is not None and helper.due <= self._now():
-                ready.append(self._start(helper))
-        end = time.monotonic() + READY_SECONDS
-        for number in ready:
-            select.select([number], [], [], max(0.0, end - time.monotonic()))
-            os.close(number)
+        for kind in self._kinds:
+            due = [h for h in self._helpers.values() if h.kind is kind and h.due is not None and h.due <= self._now()]
+            ready = [self._start(helper) for helper in due]
+            end = time.monotonic() + READY_SECONDS
+            for number in ready:
+                select.select([number], [], [], max(0.0, end - time.monotonic()))
+                os.close(number)
 
     def seconds_left(self) -> float | None:
         """Until the next start; None: none is due."""
@@ -102,8 +111,8 @@ class Helpers:
         now = self._now()
         helper.back_off = BACK_OFF_FIRST if now - helper.started >= STEADY_SECONDS else min(2 * helper.back_off, BACK_OFF_MOST)
         helper.pid, helper.due = 0, now + helper.back_off
-        text = f"the indexer of module {helper.module.name} has ended: it is started again in {helper.back_off:.0f} seconds"
-        self._log.line(text, warning=True)
+        name = f"the {helper.kind.name} of module {helper.module.name}"
+        self._log.line(f"{name} has ended: it is started again in {helper.back_off:.0f} seconds", warning=True)
 
     def _start(self, helper: Helper) -> int:
         """The reading end of the pipe by which it says that it is ready, or that it has failed."""
@@ -114,7 +123,7 @@ class Helpers:
         def run() -> int:
             os.close(read_end)
             os.close(self._held)
-            return self._serve(config, module, self._alive, lambda: os.close(write_end))
+            return helper.kind.serve(config, module, self._alive, lambda: os.close(write_end))
 
         helper.pid = self._fork(run)
         helper.started, helper.due = self._now(), None

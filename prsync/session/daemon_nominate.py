@@ -109,6 +109,7 @@ class NominatedSender:
         salt = self._job.entered.module.name.encode("utf-8", "surrogateescape")[:64]
         answer = nominate(extension.mirrors, hello, self._wish(), client, self._now(), extension.origin, salt)
         self._named = len(answer.mirrors)
+        extension.registry.named(tuple(mirror.url for mirror in answer.mirrors if not mirror.listed))
         self._send(Hello(no_data=extension.no_data))
         self._send(answer)
 

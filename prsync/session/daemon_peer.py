@@ -98,7 +98,9 @@ class PeerPump:
     def tick(self) -> float | None:
         access = self._extension.access
         access.flush()
-        return FLUSH_SECONDS if access.waiting else STOP_SECONDS
+        if self._extension.registry.poll(self.reply):
+            return 0.0
+        return FLUSH_SECONDS if access.waiting or self._extension.registry.waits else STOP_SECONDS
 
     def stop(self, number: int, frame: object) -> None:
         """The supervisor's signal for idle workers: what was asked for is still sent."""
@@ -122,8 +124,11 @@ class PeerPump:
             return
         frame = decode_frame(payload)
         match frame:
-            case Hello():
-                self.reply(Hello(no_data=False, nonce=self._extension.registry.nonce))
+            case Hello(nonce=shown):
+                # A probe of a tracker to which we did not turn: somebody has registered us, or it wants to know if we answer.
+                if shown and shown not in self._extension.registry.nonces:
+                    raise StreamError("a probe showed the nonce of a request that was not made here")
+                self.reply(Hello(no_data=False, nonce=shown))
             case Lease() | Report() | Probe():
                 self._extension.registry.receive(frame, self._address, self.reply)
             case Bye():

@@ -18,10 +18,12 @@ import attrs
 
 from prsync.config import Config, Module, load_config
 from prsync.options_daemon import DaemonOptions
-from prsync.session.daemon_helpers import Helpers
+from prsync.session.daemon_helpers import Helpers, Kind
 from prsync.session.daemon_indexer import serve_index
 from prsync.session.daemon_log import DaemonLog
+from prsync.session.daemon_tracker import serve_tracker
 from prsync.session.daemon_worker import serve
+from prsync.session.index_place import keeps_digests, registers
 from prsync.version import __version__
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -50,7 +52,11 @@ class Supervisor:
     pipe: tuple[int, ...] = ()  # by which a signal wakes the loop
 
     def __attrs_post_init__(self) -> None:
-        self.helpers = Helpers(self.log, self._fork, self._index)
+        self.helpers = Helpers(
+            self.log,
+            self._fork,
+            (Kind("indexer", keeps_digests, self._index), Kind("tracker", registers, self._track)),
+        )
 
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT. Returns the exit code."""
@@ -154,6 +160,9 @@ class Supervisor:
 
     def _index(self, config: Config, module: Module, parent: int, ready: Callable[[], None]) -> int:
         return serve_index(config, module, self.options.environment, self.log, parent, ready)
+
+    def _track(self, config: Config, module: Module, parent: int, ready: Callable[[], None]) -> int:
+        return serve_tracker(config, module, self.options.environment, self.log, parent, ready)
 
     def _fork(self, work: Callable[[], int]) -> int:
         """Runs `work` in a child, which ends with its answer. The child's pid, 0 when there is none."""

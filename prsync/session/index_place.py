@@ -39,6 +39,36 @@ class IndexPlace:
         return f"{self.name}.sock"
 
 
+class TrackerPlace(IndexPlace):
+    """The tracker's folder and socket, beside those of the index: its user may be another one."""
+
+    @property
+    def folder(self) -> str:
+        return os.path.join(self.parent, f"{self.name}.registry")
+
+    @property
+    def leases(self) -> str:
+        return os.path.join(self.folder, "leases")
+
+    @property
+    def socket_name(self) -> str:
+        return f"{self.name}.tracker"
+
+
+def registers(values: Values) -> bool:
+    """Whether mirrors can register themselves."""
+    return values.text("nominate") == "registered"
+
+
+def tracker_place(place: IndexPlace) -> TrackerPlace:
+    return TrackerPlace(place.parent, place.name)
+
+
+def nonce_file(place: IndexPlace) -> str:
+    """Holds the nonces of the lease requests that this machine has sent for the module, 16 bytes each."""
+    return os.path.join(place.parent, f"{place.name}.nonces")
+
+
 def nominates(values: Values) -> bool:
     """Whether the module names mirrors to clients that can use them."""
     choice = values.text("nominate")
@@ -82,11 +112,11 @@ def prepare(place: IndexPlace, uid: int | None, gid: int | None) -> None:
                 os.chown(place.folder, wanted, -1 if gid is None else gid, follow_symlinks=False)
         status = os.lstat(place.folder)
     except OSError as error:
-        raise FileError(f"cannot make the folder {place.folder} for the digest index: {error.strerror}") from error
+        raise FileError(f"cannot make the folder {place.folder} of module {place.name}: {error.strerror}") from error
     finally:
         os.umask(mask)
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != wanted:
-        raise FileError(f"the digest index {place.folder} is no folder of the module's user (uid {wanted}): remove it")
+        raise FileError(f"{place.folder} is no folder of the module's user (uid {wanted}): remove it")
 
 
 def listen(place: IndexPlace) -> socket.socket:
