@@ -19,6 +19,7 @@ from prsync.protocol.frames import Hello, Mirror, OriginPlace, SourceKind
 
 StartDaemon = Callable[..., Daemon]
 PRSYNCCTL = "from prsync.cli import control_main as run; import sys; sys.exit(run(sys.argv[1:]))"
+PRSYNC = "from prsync.cli import main as run; import sys; sys.exit(run(sys.argv[1:]))"
 MIRROR = "mirror = rsync://127.0.0.9:8730/m\n"
 
 # After a worker has given up its privileges, an attempt to import is a failure.
@@ -178,6 +179,32 @@ def test_ranges_come_from_the_nominated_mirror(start_daemon: StartDaemon, tree: 
             assert peer.fetch_all(*wanted) == [(tree / os.fsdecode(name)).read_bytes() for name in names]
             peer.bye()
         mirror.wait_for_log("total size 3148728 (peer: 4 ranges, 0 missing, 0 busy)")
+    finally:
+        mirror.stop()
+
+
+def test_prsync_pulls_through_a_full_origin_from_its_mirror(
+    start_daemon: StartDaemon, tree: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    owner = "uid = root\ngid = root\n" if os.geteuid() == 0 else ""
+    (tmp_path / "mirror").mkdir()
+    settings = f"state dir = DIR/state\n[m]\npath = {tree}\nuse chroot = no\ndigest index = yes\n{owner}"
+    mirror = Daemon(tmp_path / "mirror", settings)
+    try:
+        daemon = start(start_daemon, tree, f"mirror = {mirror.url}m\nmax connections = 1\n")
+        wait_for_indexer(tmp_path / "mirror")
+        subprocess.run([sys.executable, "-c", PRSYNCCTL, "index", "m", f"--config={mirror.conf}"], check=True, timeout=60)
+        with daemon.connect() as stock:
+            stock.sendall(b"@RSYNCD: 32.0 md5\nm\n")
+            daemon.read_until(stock, b"@RSYNCD: OK\n")
+            target = tmp_path / "target"
+            command = [sys.executable, "-c", PRSYNC, "-a", f"{daemon.url}m/", f"{target}/"]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert result.returncode == 0, result.stderr
+        for path in tree.iterdir():
+            assert (target / path.name).read_bytes() == path.read_bytes()
+        mirror.wait_for_log("total size 3148728 (peer: ")
+        daemon.wait_for_log(", no data: digests of 4 files, 3148728 bytes")
     finally:
         mirror.stop()
 
