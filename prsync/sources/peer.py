@@ -96,6 +96,7 @@ class PeerSource:
         connection.setblocking(False)
         stream = trio.socket.from_stdlib_socket(connection)
         self._engine.put_frame(encode_frame(Hello()))
+        failure: PrsyncError | None = None
         try:
             with stream:
                 async with trio.open_nursery() as nursery:
@@ -103,9 +104,11 @@ class PeerSource:
                     await self._receive(stream, rest, opened)
                     nursery.cancel_scope.cancel()
         except* PrsyncError as group:
-            raise _first(group) from None
+            failure = _first(group)  # what is raised in here would come out in a group of its own
         finally:
             self._engine.close()
+        if failure is not None:
+            raise failure
 
     async def _send(self, stream: trio.socket.SocketType) -> None:
         while True:
