@@ -37,6 +37,12 @@ def daemon_main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(lambda: _run_daemon(words))
 
 
+def mirror_main(arguments: Sequence[str] | None = None) -> int:
+    """prsync-mirror: pulls, serves and registers a module."""
+    words = _words(arguments)
+    return _guarded(lambda: _run_mirror(words))
+
+
 def control_main(arguments: Sequence[str] | None = None) -> int:
     """prsyncctl: what an operator asks of a daemon's state."""
     words = _words(arguments)
@@ -90,6 +96,18 @@ def _run_daemon(words: Sequence[str]) -> int:
 
         return _print(version_text())
     return run_daemon(options, lambda line: _write(STDOUT, line.encode("utf-8", "surrogateescape") + b"\n"))
+
+
+def _run_mirror(words: Sequence[str]) -> int:
+    from prsync.cli_mirror import HELP, run
+
+    if words in (["--help"], ["-h"]):
+        return _print(HELP.rstrip("\n"))
+    if words in (["--version"], ["-V"]):
+        from prsync.options_help import version_text
+
+        return _print(version_text())
+    return run(words, lambda line: _write(STDERR, line.encode("utf-8", "surrogateescape") + b"\n"))
 
 
 def _run_control(words: Sequence[str]) -> int:

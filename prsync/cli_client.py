@@ -32,8 +32,8 @@ def make_request(options: Options, output: Output) -> Request:
     return Request(
         options=options,
         target=target,
-        route=_route(options),
-        login=_login(options, target),
+        route=route_of(options),
+        login=login_of(options, target),
         output=output,
         checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
         compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
@@ -54,7 +54,7 @@ def _cvs_sources() -> CvsSources:
     return CvsSources(text, None if variable is None else os.fsencode(variable))
 
 
-def _route(options: Options) -> Route:
+def route_of(options: Options) -> Route:
     proxy = os.environ.get("RSYNC_PROXY")
     return Route(
         family=options.address_family,
@@ -66,7 +66,7 @@ def _route(options: Options) -> Route:
     )
 
 
-def _login(options: Options, target: Target) -> Login:
+def login_of(options: Options, target: Target) -> Login:
     user = target.user or os.environ.get("USER") or os.environ.get("LOGNAME") or "nobody"
 
     def password() -> bytes:

@@ -83,13 +83,14 @@ def keeps_digests(values: Values) -> bool:
 
 def state_dir(config: Config, environment: Mapping[str, str]) -> str:
     """`state dir`, made absolute; by default the system's, or the user's where we are not root."""
-    said = config.start.text("state dir", environment)
-    if not said and os.geteuid() == 0:
-        said = SYSTEM_STATE
-    if not said:
-        home = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "/", ".local", "state")
-        said = os.path.join(home, "prsync")
-    return os.path.abspath(said)
+    return os.path.abspath(config.start.text("state dir", environment) or default_state_dir(environment))
+
+
+def default_state_dir(environment: Mapping[str, str]) -> str:
+    if os.geteuid() == 0:
+        return SYSTEM_STATE
+    home = environment.get("XDG_STATE_HOME") or os.path.join(environment.get("HOME") or "/", ".local", "state")
+    return os.path.join(home, "prsync")
 
 
 def index_place(config: Config, module: Module, environment: Mapping[str, str]) -> IndexPlace:
