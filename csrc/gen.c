@@ -165,7 +165,7 @@ int gen_settled(ps_gen *g, i32 ndx, ps_settled how) {
     ps_file *f = flists_file(g->all, ndx, &l);
     const ps_opts *o = &g->c->o;
     if (!f) return ps_fail(g->c, 2, 0, "File-list index %d is not in the file list", ndx);
-    if (S_ISREG(f->mode) && f->flags & PS_F_SWARM) return swarm_settled(g, l, f);
+    if (gen_in_swarm(f)) return swarm_settled(g, l, f);
     if (l->done_sent) return PS_OK; /* sent unasked, after the end of its list: nothing waits for it */
     if (o->remove_source_files) {
         g->active_count--;
@@ -186,6 +186,15 @@ int gen_settled(ps_gen *g, i32 ndx, ps_settled how) {
         }
     }
     return ok ? PS_OK : ps_fail_memory(g->c, "the generator");
+}
+
+bool gen_in_swarm(const ps_file *f) { return S_ISREG(f->mode) && f->flags & PS_F_SWARM; }
+
+/* The swarm holds pointers to the entries of its files: were the sender to end one, their list could go before the swarm. */
+int gen_settled_by_sender(ps_gen *g, i32 ndx, ps_settled how) {
+    const ps_file *f = flists_file(g->all, ndx, NULL);
+    if (f && gen_in_swarm(f)) return ps_fail(g->c, 2, 0, "the sender answers for file %d, which it was not asked for", ndx);
+    return gen_settled(g, ndx, how);
 }
 
 void gen_phase_ended(ps_gen *g) { g->phases_ended++; }

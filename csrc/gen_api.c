@@ -46,9 +46,12 @@ void ps_gen_trial_clear(ps_gen_trial *t) { buf_consume(&t->out.out, buf_used(&t-
 
 void ps_gen_trial_eof(ps_gen_trial *t) { t->gen->all->eof = true; }
 
-int ps_gen_trial_settled(ps_gen_trial *t, int32_t ndx, int how) {
-    static const ps_settled meaning[] = {PS_SETTLED_OK, PS_SETTLED_REDO, PS_SETTLED_FAILED, PS_SETTLED_NO_SEND};
-    return gen_settled(t->gen, ndx, meaning[how & 3]);
+static const ps_settled meaning[] = {PS_SETTLED_OK, PS_SETTLED_REDO, PS_SETTLED_FAILED, PS_SETTLED_NO_SEND};
+
+int ps_gen_trial_settled(ps_gen_trial *t, int32_t ndx, int how) { return gen_settled(t->gen, ndx, meaning[how & 3]); }
+
+int ps_gen_trial_sender_settled(ps_gen_trial *t, int32_t ndx, int how) {
+    return gen_settled_by_sender(t->gen, ndx, meaning[how & 3]);
 }
 
 void ps_gen_trial_phase_ended(ps_gen_trial *t) { gen_phase_ended(t->gen); }

@@ -94,7 +94,7 @@ static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
         return PS_OK;
     case PS_MSG_NO_SEND:
         if (len != 4) return bad_message(p, code, len);
-        return p->gen ? gen_settled(p->gen, value, PS_SETTLED_NO_SEND) : PS_OK;
+        return p->gen ? gen_settled_by_sender(p->gen, value, PS_SETTLED_NO_SEND) : PS_OK;
     case PS_MSG_SUCCESS: return len == 4 ? PS_OK : bad_message(p, code, len);
     case PS_MSG_DELETED: return deleted(p, data, len);
     case PS_MSG_ERROR_EXIT: return remote_exit(p, data, len);

@@ -152,6 +152,7 @@ static int begin_transfer(ps_recv *r, ps_mux_in *m) {
     ps_ctx *c = r->c;
     if (!S_ISREG(r->file->mode)) return ps_fail(c, 2, 0, "received request to transfer non-regular file: %d [receiver]", r->ndx);
     if (r->phase == MAX_PHASE) return ps_fail(c, 2, 0, "got transfer request in phase 2 [receiver]");
+    if (gen_in_swarm(r->file)) return ps_fail(c, 2, 0, "the sender sends file %d, which it was not asked for [receiver]", r->ndx);
     r->redoing = r->file->flags & PS_F_REDO;
     if (!r->redoing && r->iflags & PS_ITEM_IS_NEW) c->stats.created_files++;
     note_index(r, r->ndx);

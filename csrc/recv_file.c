@@ -280,7 +280,7 @@ int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
 
 void recv_file_drop(ps_recv *r) { close_basis(r); }
 
-static int settle(ps_recv *r, ps_settled how) { return r->gen ? gen_settled(r->gen, r->ndx, how) : PS_OK; }
+static int settle(ps_recv *r, ps_settled how) { return r->gen ? gen_settled_by_sender(r->gen, r->ndx, how) : PS_OK; }
 
 static int failed_verification(ps_recv *r) {
     const ps_opts *o = &r->c->o;

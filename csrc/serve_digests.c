@@ -123,7 +123,10 @@ int ps_digester_ask(ps_digester *d, const u8 *data, size_t len) {
     rd_bytes(&bits, (size_t)runs * 6);
     const u8 *basis = rd_bytes(&bits, (total + 7) / 8);
     if (!rd_ok(&bits) || rd_left(&bits)) return malformed(d, "its length does not fit its entries");
-    if (d->head == d->count) d->head = d->count = 0;
+    if (d->head) memmove(d->queue, d->queue + d->head, (d->count - d->head) * sizeof *d->queue);
+    d->count -= d->head;
+    d->head = 0;
+    if (d->count + total > SERVE_WINDOW_ENTRIES) return malformed(d, "more is asked for than the window holds");
     for (u16 i = 0; i < runs; i++) {
         i32 first = rd_i32(&r);
         u16 n = rd_u16(&r);

@@ -92,6 +92,9 @@ int gen_step(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx);
 /* The receiver (or the swarm) has settled a file that was asked for. Drives hard-link followers, redo, directory times,
  * release of lists. Writes nothing itself; gen_step does. */
 int gen_settled(ps_gen *g, i32 ndx, ps_settled how);
+/* The same where the sender's words or data settle it: PS_FAIL for a file of the swarm, of which the sender must not speak. */
+int gen_settled_by_sender(ps_gen *g, i32 ndx, ps_settled how);
+bool gen_in_swarm(const ps_file *f);
 /* The sender has answered the NDX_DONE that ended a phase (rsync's MSG_DONE count): called once for each of them, after the
  * receiver has done what belongs to that phase (delayed updates before the second). */
 void gen_phase_ended(ps_gen *g);

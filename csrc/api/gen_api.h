@@ -19,6 +19,7 @@ void ps_gen_trial_clear(ps_gen_trial *t);
 void ps_gen_trial_eof(ps_gen_trial *t); /* no more lists will come */
 /* What the receiver would report. */
 int ps_gen_trial_settled(ps_gen_trial *t, int32_t ndx, int how /* PS_TRIAL_* */);
+int ps_gen_trial_sender_settled(ps_gen_trial *t, int32_t ndx, int how); /* by the sender's own words */
 void ps_gen_trial_phase_ended(ps_gen_trial *t);
 int ps_gen_trial_list_done(ps_gen_trial *t);
 /* The swarm's seam: the index of a queued file, -1 none; takes it from the queue. */

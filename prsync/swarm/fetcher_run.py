@@ -124,7 +124,10 @@ class Fetcher:
         if running is None:
             return  # it has just closed: the main process learns of that, and takes its requests back
         self._holders[request] = number
-        running.source.request(request, count, body[FETCH.size :])
+        try:
+            running.source.request(request, count, body[FETCH.size :])
+        except PrsyncError:
+            running.scope.cancel()  # its end is told, and what it was to fetch goes to others
 
     async def _run_source(self, fields: dict[str, Any]) -> None:
         """One connection to a source, from its first byte to its last."""
@@ -140,7 +143,7 @@ class Fetcher:
                 await source.run(lambda: self._send(encode_number(Message.OPEN, number)))
             except (SourceRefused, ForbiddenSource) as error:
                 reason, refused = reason_of(error), True
-            except (PrsyncError, OSError) as error:
+            except Exception as error:  # whatever a stranger's bytes lead to costs this source, not the run
                 reason = reason_of(error)
         self._sources.pop(number, None)
         self._holders = {r: s for r, s in self._holders.items() if s != number}

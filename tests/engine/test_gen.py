@@ -320,6 +320,20 @@ def test_incremental_lists_end_before_their_swarm_files(root: Path) -> None:
     assert (root / "d").stat().st_mtime == WHEN
 
 
+@pytest.mark.parametrize("how", [lib.PS_TRIAL_OK, lib.PS_TRIAL_NO_SEND])
+def test_sender_that_ends_a_file_of_the_swarm_breaks_the_protocol(root: Path, how: int) -> None:
+    trial = Trial(root, (-1, [DOT, Entry("a"), Entry("b")]), swarm=1)
+    trial.step()
+    trial.jobs()
+    trial.route(1, swarm=True)
+    trial.route(2, swarm=False)
+    trial.step()
+    assert lib.ps_gen_trial_sender_settled(trial.gen, 2, how) == lib.PS_OK
+    assert lib.ps_gen_trial_sender_settled(trial.gen, 1, how) == lib.PS_FAIL
+    with pytest.raises(EngineError, match="was not asked for"):
+        trial.context.check(lib.PS_FAIL)
+
+
 PAIR = [DOT, Entry("a", group=1, first=True), Entry("b", group=1), Entry("c", group=1)]
 
 

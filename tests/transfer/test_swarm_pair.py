@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import pathlib
 import random
+import resource
 import shutil
+import struct
 
 import pytest
 from swarm_pair import Mirror, Origin, Pair
+
+from prsync.errors import EngineError
 
 MIB = 1 << 20
 
@@ -174,3 +178,32 @@ def test_swarm_of_many_small_files_makes_few_events(tmp_path: pathlib.Path) -> N
     pair.run()
     assert contents(tmp_path / "dest") == contents(tree)
     assert pair.next_request < 80
+
+
+def test_swarm_of_many_large_files_holds_few_descriptors(tmp_path: pathlib.Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for i in range(240):
+        with open(tree / f"f{i}", "wb") as file:
+            file.truncate((256 << 10) + 1 + i)
+        os.utime(tree / f"f{i}", (1_500_000_000, 1_500_000_000))
+    for number in range(4):
+        (tmp_path / f"mirror{number}").symlink_to(tree)
+    pair = make(tree, tmp_path, mirrors=4)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 220, hard))
+    try:
+        pair.run()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert not pair.receiver.exit_code()
+
+
+def test_digests_beyond_the_window_are_refused(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    pair = make(tree, tmp_path, mirrors=0)
+    request = struct.pack("<IHiH", 1, 1, 0, 8192) + bytes(1024)
+    for _ in range(4):
+        pair.origin.digester.ask(request)
+    with pytest.raises(EngineError, match="more is asked for than the window holds"):
+        pair.origin.digester.ask(request)
