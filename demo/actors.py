@@ -20,7 +20,8 @@ PRSYNCD = (sys.executable, "-c", "import sys; from prsync.cli import daemon_main
 PRSYNCCTL = (sys.executable, "-c", "import sys; from prsync.cli import control_main; sys.exit(control_main())")
 MODULE = "release"
 START_SECONDS = 15.0
-RUN_SECONDS = 300.0
+RUN_SECONDS = 90.0
+TIMED_OUT = 124  # the status of a run that was ended because it took too long
 SAMPLE_SECONDS = 0.05
 
 
@@ -80,8 +81,13 @@ class Stage:
 
     def on(self, host: str, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Runs a command on a host to its end."""
-        namespace = self.network.hosts[host].namespace
-        return subprocess.run(["ip", "netns", "exec", namespace, *command], capture_output=True, text=True, timeout=RUN_SECONDS)
+        words = ["ip", "netns", "exec", self.network.hosts[host].namespace, *command]
+        try:
+            return subprocess.run(words, capture_output=True, text=True, timeout=RUN_SECONDS)
+        except subprocess.TimeoutExpired as expired:
+            output = [(each or b"").decode(errors="replace") for each in (expired.stdout, expired.stderr)]
+            output[1] += f"not at its end after {RUN_SECONDS:.0f} s"
+            return subprocess.CompletedProcess(words, TIMED_OUT, *output)
 
     def pull(self, host: str, command: Sequence[str], *, watch: Callable[[float, Mapping[str, int]], None] | None = None) -> Run:
         """Times a client. `watch` is called every 50 ms with the seconds and what the client's host received so far."""
