@@ -253,6 +253,14 @@ static void route_files(ps_gen *g) {
     }
 }
 
+static void put_successes(ps_gen *g) {
+    i32 ndx;
+    while (queue_pop(&g->successes, &ndx)) {
+        u8 b[4] = {(u8)ndx, (u8)(ndx >> 8), (u8)(ndx >> 16), (u8)(ndx >> 24)};
+        if (!mux_out_message(g->out, PS_MSG_SUCCESS, b, sizeof b)) gen_fail_memory(g);
+    }
+}
+
 void gen_finish_lists(ps_gen *g, bool redo) {
     i32 ndx;
     while (!g->failed) {
@@ -266,6 +274,7 @@ void gen_finish_lists(ps_gen *g, bool redo) {
         }
         ps_flist *l = g->first;
         if (!l || g->cur == l || l->in_progress || l->to_redo) return;
+        put_successes(g); /* the sender knows the list's files only until then */
         gen_put_ndx(g, PS_NDX_DONE);
         if (!l->in_swarm) touch_parent(g, l);
         l->done_sent = true;
@@ -337,14 +346,6 @@ static i64 now_ns(void) {
 
 static bool outputs_full(const ps_gen *g) {
     return buf_used(&g->out->out) >= PS_SEND_HIGH_WATER || buf_used(&g->c->log) >= LOG_HIGH_WATER || ps_events_full(g->c);
-}
-
-static void put_successes(ps_gen *g) {
-    i32 ndx;
-    while (queue_pop(&g->successes, &ndx)) {
-        u8 b[4] = {(u8)ndx, (u8)(ndx >> 8), (u8)(ndx >> 16), (u8)(ndx >> 24)};
-        if (!mux_out_message(g->out, PS_MSG_SUCCESS, b, sizeof b)) gen_fail_memory(g);
-    }
 }
 
 /* --remove-source-files: few files are under way at a time, so that the sender removes as it goes. */

@@ -152,10 +152,8 @@ bool gen_temp_name(ps_gen *g, int dirfd, const char *leaf, char out[256]);
 bool gen_leads_outside(const char *target, const char *path); /* util1.c:unsafe_symlink, as seen from the link's own path */
 
 /* gen_backup.c: --backup */
-#define GEN_BACKUP_SHOWN (2 * PS_LIMIT_NAME + 2)
 bool gen_backs_up(const ps_gen *g);                       /* not in the redo: what it replaces was kept before */
-/* Opens the backup's place for writing; shown: its name. -1: errno, and get_backup_name has said what it says. */
-int gen_open_backup(ps_gen *g, const char *path, int flags, mode_t mode, char shown[GEN_BACKUP_SHOWN]);
+int gen_copy_backup(ps_gen *g, const char *path);         /* --inplace: a copy, before the file is changed */
 bool gen_is_backup(const ps_gen *g, const char *path);    /* by its suffix */
 
 /* gen_alt.c: --compare-dest, --copy-dest, --link-dest */

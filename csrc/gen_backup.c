@@ -130,11 +130,10 @@ static bool backup_place(ps_gen *g, const char *path, place *p) {
     return make_dirs(g, p);
 }
 
-int gen_open_backup(ps_gen *g, const char *path, int flags, mode_t mode, char shown[GEN_BACKUP_SHOWN]) {
+int gen_open_backup_basis(ps_gen *g, const char *path) {
     place p;
     if (!backup_place(g, path, &p)) return -1;
-    snprintf(shown, GEN_BACKUP_SHOWN, "%s", p.shown);
-    return root_openat(p.root, p.path, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+    return root_openat(p.root, p.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 }
 
 /* ---- one backup -------------------------------------------------------------------------------------- */
@@ -164,14 +163,19 @@ static int link_or_rename(ps_gen *g, const char *path, const place *p, bool pref
 static int copy_regular(ps_gen *g, const char *path, int to, const char *to_leaf, const place *p, u32 mode) {
     char full[PS_FULL_FNAME];
     int in = root_openat(g->root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0), out = -1;
-    if (in >= 0 && (unlinkat(to, to_leaf, 0) == 0 || errno == ENOENT))
+    if (in >= 0 && unlinkat(to, to_leaf, 0) < 0 && errno != ENOENT) {
+        gen_errno(g, errno, "unlink %s", full_fname(g->c, p->shown, full));
+        close(in);
+        return PS_FAIL;
+    }
+    if (in >= 0)
         out = openat(to, to_leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode & 0700);
     bool ok = out >= 0 && gen_copy_data(g, in, out, path, p->shown);
     int err = errno;
     if (out >= 0 && close(out) < 0) ok = false;
     if (in >= 0) close(in);
     if (ok) return PS_OK;
-    ps_log_errno(g->c, PS_LOG_ERROR, err, "rsync: [generator] keep_backup failed: %s -> \"%s\"", full_fname(g->c, path, full), p->shown);
+    ps_log_errno(g->c, PS_LOG_ERROR_XFER, err, "rsync: [generator] keep_backup failed: %s -> \"%s\"", full_fname(g->c, path, full), p->shown);
     errno = err;
     return PS_FAIL;
 }
@@ -239,13 +243,25 @@ static int keep(ps_gen *g, const char *path, const place *p, bool prefer_rename,
     return copy_entry(g, path, p, st);
 }
 
+static int said(ps_gen *g, const char *path, const place *p, int how) {
+    bool kept = how == GEN_BACKUP_MOVED || how == GEN_BACKUP_COPIED;
+    if (kept && g->c->o.info_backup >= 1) ps_log(g->c, PS_LOG_INFO, "backed up %s to %s\n", path, p->shown);
+    return how;
+}
+
+int gen_copy_backup(ps_gen *g, const char *path) {
+    struct stat st;
+    place p;
+    if (!backup_place(g, path, &p)) return GEN_BACKUP_FAILED;
+    if (gen_lstat(g, path, &st) < 0) return GEN_BACKUP_NOTHING;
+    return said(g, path, &p, copy_entry(g, path, &p, &st));
+}
+
 int gen_make_backup(ps_gen *g, const char *path, bool prefer_rename) {
     struct stat st;
     place p;
     if (gen_lstat(g, path, &st) < 0) return GEN_BACKUP_NOTHING;
     if (!backup_place(g, path, &p)) return GEN_BACKUP_FAILED;
     int how = unsafe_link(g, path, &st) ? GEN_BACKUP_COPIED : keep(g, path, &p, prefer_rename, &st);
-    if ((how == GEN_BACKUP_MOVED || how == GEN_BACKUP_COPIED) && g->c->o.info_backup >= 1)
-        ps_log(g->c, PS_LOG_INFO, "backed up %s to %s\n", path, p.shown);
-    return how;
+    return said(g, path, &p, how);
 }

@@ -57,6 +57,8 @@ static int open_basis(ps_gen *g, gen_item *it, const basis *b) {
 
 /* ---- the request ------------------------------------------------------------------------------------- */
 
+static bool appends(const ps_gen *g) { return g->c->o.append > 0 && !g->redoing; }
+
 static void put_sum_head(ps_gen *g, const ps_sum_head *h) {
     u8 room[16];
     ps_buf b = {.data = room, .cap = sizeof room};
@@ -79,6 +81,10 @@ static void put_sums(ps_gen *g, int fd, const basis *b) {
     if (head.count < 0) {
         ps_log(g->c, PS_LOG_WARNING, "WARNING: file is too large for checksum sending: %s\n", b->path);
         put_sum_head(g, &none);
+        return;
+    }
+    if (appends(g)) {
+        put_sum_head(g, &head); /* how much there is, without sums: the rest is wanted */
         return;
     }
     if (!g->have_hasher) {
@@ -207,6 +213,12 @@ static bool waits_for_group(ps_gen *g, gen_item *it) {
     return true;
 }
 
+/* --inplace: the old data must be kept before the receiver changes it. */
+static bool keeps_copy(const ps_gen *g, const basis *b) {
+    const ps_opts *o = &g->c->o;
+    return o->inplace && gen_backs_up(g) && b->there && b->type == PS_BASIS_FNAME && !o->dry_run;
+}
+
 void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct stat *st, gen_type have, u32 del_flags, u32 wire_mode) {
     const ps_opts *o = &g->c->o;
     char full[PS_FULL_FNAME], partial_buf[PS_LIMIT_NAME + 1];
@@ -248,6 +260,10 @@ void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct st
         unchanged(g, it, st, partial);
         return;
     }
+    if (appends(g) && statret == 0 && st->st_size >= it->f->size) { /* nothing to add */
+        if (item_hlinked(it)) gen_skipped_link(g, it->l, it->f);
+        return;
+    }
     if (partial) {
         *st = partial_st;
         b.type = PS_BASIS_PARTIAL_DIR;
@@ -263,6 +279,20 @@ void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct st
         if (waits_for_group(g, it)) return;
         b.there = false;
         real_ret = -1;
+    }
+    if (keeps_copy(g, &b)) {
+        int how = gen_copy_backup(g, b.path);
+        if (how == GEN_BACKUP_FAILED || (how == GEN_BACKUP_NOTHING && waits_for_group(g, it))) {
+            if (fd >= 0) close(fd);
+            return;
+        }
+        item_refresh(g, it);
+        if (how == GEN_BACKUP_NOTHING) {
+            b.there = false;
+            real_ret = -1;
+        } else if (!g->whole_file) {
+            b.type = PS_BASIS_BACKUP;
+        }
     }
     request(g, it, &b, fd, real_ret, &real, wire_mode);
     if (fd >= 0) close(fd);

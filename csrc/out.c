@@ -152,13 +152,15 @@ int outs_open_partial(ps_outs *o, const char *path) {
 
 int out_temp_dir_fd(ps_out *out) {
     const char *base;
-    if (out->place == IN_FINAL_DIR) return root_parent(out->outs->root, out->path, &base);
+    if (out->place == IN_FINAL_DIR || out->place == IN_PLACE) return root_parent(out->outs->root, out->path, &base);
     return out->outs->temp_fd;
 }
 
 const char *out_temp_path(const ps_out *out, char path[OUT_TEMP_PATH]) {
     if (out->place == IN_PARTIAL_DIR)
         out_partial_path(out->outs->c, out->path, path);
+    else if (out->place == IN_PLACE)
+        snprintf(path, OUT_TEMP_PATH, "%s", out->path);
     else if (out->place == IN_TEMP_DIR)
         snprintf(path, OUT_TEMP_PATH, "%s/%s", ps_str(out->outs->c, PS_STR_TEMP_DIR), out->temp);
     else
@@ -254,31 +256,45 @@ int out_create_temp(ps_outs *o, int dir, char *name, size_t letters, mode_t mode
     return fd;
 }
 
-static int open_in_partial(ps_out *out) {
+/* A file that may be there already. A read-only one is made writable just for the open (receiver.c:open_readonly_inplace). */
+static int open_old(int dir, const char *name, int flags) {
+    flags |= O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int fd = openat(dir, name, flags | O_CREAT, 0600);
+    if (fd < 0 && errno == EACCES) fd = openat(dir, name, flags); /* the kernel's protected_regular forbids O_CREAT */
+    if (fd >= 0 || errno != EACCES) return fd;
+    struct stat st;
+    int err = EACCES, reader = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (reader >= 0 && fstat(reader, &st) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & S_IWUSR) &&
+        fchmod(reader, (st.st_mode & 07777) | S_IWUSR) == 0) {
+        fd = openat(dir, name, flags);
+        err = errno;
+        if (fchmod(reader, st.st_mode & 07777) < 0 && fd >= 0) {
+            err = errno;
+            close(fd);
+            fd = -1;
+        }
+    }
+    if (reader >= 0) close(reader);
+    errno = err;
+    return fd;
+}
+
+static int open_in_partial(const ps_out *out) {
     char partial[PS_LIMIT_NAME + 1];
     const char *name;
     if (!out_partial_path(out->outs->c, out->path, partial)) return -1;
     int dir = out_partial_dir_fd(out->outs, partial, &name);
     if (dir < 0) return -1;
-    int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600), err = errno;
-    if (fd < 0 && err == EACCES) { /* read-only: writable just for the open, as receiver.c:open_readonly_inplace */
-        struct stat st;
-        int reader = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-        if (reader >= 0 && fstat(reader, &st) == 0 && S_ISREG(st.st_mode) && !(st.st_mode & S_IWUSR) &&
-            fchmod(reader, (st.st_mode & 07777) | S_IWUSR) == 0) {
-            fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-            err = errno;
-            if (fchmod(reader, st.st_mode & 07777) < 0 && fd >= 0) {
-                err = errno;
-                close(fd);
-                fd = -1;
-            }
-        }
-        if (reader >= 0) close(reader);
-    }
+    int fd = open_old(dir, name, O_RDWR), err = errno;
     close(dir);
     errno = err;
     return fd;
+}
+
+static int open_in_place(const ps_out *out) {
+    const char *name;
+    int dir = root_parent(out->outs->root, out->path, &name);
+    return dir < 0 ? -1 : open_old(dir, name, O_WRONLY);
 }
 
 ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags) {
@@ -296,11 +312,12 @@ ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags
     size_t n = strlen(path);
     memcpy(out->path, path, n + 1);
     char shown[PS_FULL_FNAME];
-    if (flags & PS_OUT_IN_PARTIAL) {
-        out->place = IN_PARTIAL_DIR;
-        out->fd = open_in_partial(out);
+    if (flags & (PS_OUT_IN_PARTIAL | PS_OUT_IN_PLACE)) {
+        out->place = flags & PS_OUT_IN_PLACE ? IN_PLACE : IN_PARTIAL_DIR;
+        out->fd = flags & PS_OUT_IN_PLACE ? open_in_place(out) : open_in_partial(out);
         struct stat st;
-        if (out->fd >= 0 && fstat(out->fd, &st) == 0) out->old_size = st.st_size;
+        bool emptied = out->fd >= 0 && flags & PS_OUT_TRUNCATE && ftruncate(out->fd, 0) == 0;
+        if (out->fd >= 0 && !emptied && fstat(out->fd, &st) == 0) out->old_size = st.st_size;
         if (out->fd < 0) ps_log_errno(o->c, PS_LOG_ERROR_XFER, errno, "rsync: [receiver] open %s failed", out_temp_shown(out, shown));
     } else {
         size_t letters = temp_name(o->c, path, out->temp);

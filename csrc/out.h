@@ -18,6 +18,8 @@ u32 outs_open_count(const ps_outs *o);
 typedef enum { PS_OUT_FAILED = -1, PS_OUT_BAD = 0, PS_OUT_DONE = 1, PS_OUT_DELAYED = 2 } ps_out_result;
 
 #define PS_OUT_IN_PARTIAL 1      /* written into the file in --partial-dir, which is also the basis (one_inplace) */
+#define PS_OUT_IN_PLACE 2        /* --inplace: written into the file itself */
+#define PS_OUT_TRUNCATE 4        /* which is emptied first */
 /* Makes the temporary file for an entry whose final name is `path` beneath the root. The entry must live until the
  * output is finished or aborted. NULL: rsync's message is logged; memory: the context has failed as well. */
 ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags);
@@ -29,7 +31,7 @@ void out_note_data(ps_out *out); /* cleanup_got_literal: something is worth keep
 int out_write(ps_out *out, i64 offset, const void *data, size_t n);
 struct iovec;
 int out_writev(ps_out *out, i64 offset, struct iovec *parts, int count, size_t total); /* parts are consumed */
-/* The file's own bytes at offset are right already (only PS_OUT_IN_PARTIAL): skips them, or punches their zeros out. */
+/* The file's own bytes at offset are right already (not for a temporary file): skips them, or punches their zeros out. */
 int out_skip(ps_out *out, i64 offset, const void *data, size_t n);
 /* Copies from an open file. PS_FAIL with errno 0: the source ended early. */
 int out_copy(ps_out *out, i64 offset, i64 len, int from, i64 from_offset);

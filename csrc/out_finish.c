@@ -62,7 +62,7 @@ static int copy_across(ps_out *out, const target *t) {
 }
 
 static void remove_temp(ps_out *out) {
-    if (out->place == IN_PARTIAL_DIR) return;
+    if (!place_is_temporary(out->place)) return;
     int dir = out_temp_dir_fd(out);
     if (dir >= 0) unlinkat(dir, out->temp, 0);
 }
@@ -156,9 +156,15 @@ ps_out_result out_finish(ps_out *out, i64 size, bool verified, bool from_partial
     char partial[PS_LIMIT_NAME + 1], shown[PS_FULL_FNAME];
     bool has_partial = out_partial_path(o->c, out->path, partial) > 0;
     if (!has_partial) partial[0] = 0;
-    if ((opt->sparse || out->place == IN_PARTIAL_DIR) && ftruncate(out->fd, size) < 0)
+    if ((opt->sparse || !place_is_temporary(out->place)) && ftruncate(out->fd, size) < 0)
         ps_log_errno(o->c, PS_LOG_ERROR_XFER, errno, "rsync: [receiver] ftruncate failed on %s", full_fname(o->c, out->path, shown));
     int attr_flags = verified ? PS_ATTRS_ACCURATE_TIME : PS_ATTRS_SKIP_MTIME;
+    if (out->place == IN_PLACE) {
+        struct stat st;
+        if (fstat(out->fd, &st) == 0) attrs_set_open(o->c, out->fd, out->path, out->file, &st, attr_flags);
+        out_give_back(out);
+        return result;
+    }
     bool can_keep = opt->partial && (has_partial || !ps_str(o->c, PS_STR_PARTIAL_DIR));
     if (verified && !(opt->delay_updates && has_partial)) {
         if (!put_in_place(out, out->path, false, attr_flags)) {
@@ -189,7 +195,7 @@ void out_abort(ps_out *out, bool may_keep) {
     char partial[PS_LIMIT_NAME + 1];
     bool has_partial = out_partial_path(o->c, out->path, partial) > 0;
     if (!has_partial) partial[0] = 0;
-    bool keeps = may_keep && out->got_data && o->c->o.partial && (has_partial || !ps_str(o->c, PS_STR_PARTIAL_DIR));
+    bool keeps = may_keep && out->place != IN_PLACE && out->got_data && o->c->o.partial && (has_partial || !ps_str(o->c, PS_STR_PARTIAL_DIR));
     if (!keeps) {
         remove_temp(out);
         out_give_back(out);

@@ -8,7 +8,10 @@
 #define OUT_CHUNK (256u * 1024u)      /* of the scratch buffer */
 #define OUT_TEMP_PATH (2 * PS_LIMIT_NAME)
 
-enum place { IN_FINAL_DIR, IN_TEMP_DIR, IN_PARTIAL_DIR };
+enum place { IN_FINAL_DIR, IN_TEMP_DIR, IN_PARTIAL_DIR, IN_PLACE };
+
+static inline bool place_is_temporary(enum place p) { return p == IN_FINAL_DIR || p == IN_TEMP_DIR; }
+
 
 struct ps_out {
     ps_outs *outs;
@@ -20,7 +23,7 @@ struct ps_out {
     bool got_data;
     i64 old_size;              /* in place: bytes before */
     ps_pieces *pieces;
-    char temp[NAME_MAX + 1];   /* name within its directory; unused in IN_PARTIAL_DIR */
+    char temp[NAME_MAX + 1];   /* name within its directory; unused where the place is not temporary */
     char path[PS_LIMIT_NAME + 1];
 };
 

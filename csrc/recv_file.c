@@ -35,7 +35,8 @@ static int open_basis(ps_recv *r) {
         r->basis = ps_str(c, PS_STR_PARTIAL_DIR) ? outs_open_partial(r->outs, r->path) : open_beside(r, r->path);
         r->from_partial = r->basis >= 0 && ps_str(c, PS_STR_PARTIAL_DIR);
     } else {
-        r->basis = open_beside(r, r->path);
+        if (type == PS_BASIS_BACKUP && c->o.inplace && c->o.backup && r->gen) r->basis = gen_open_backup_basis(r->gen, r->path);
+        if (r->basis < 0) r->basis = open_beside(r, r->path);
     }
     return PS_OK;
 }
@@ -48,7 +49,10 @@ static void close_basis(ps_recv *r) {
 /* ---- begin ------------------------------------------------------------------------------------ */
 
 static bool open_output(ps_recv *r) {
-    r->out = out_open(r->outs, r->file, r->ndx, r->path, r->updating ? PS_OUT_IN_PARTIAL : 0);
+    const ps_opts *o = &r->c->o;
+    int flags = o->inplace ? PS_OUT_IN_PLACE : r->updating ? PS_OUT_IN_PARTIAL : 0;
+    if (o->inplace && o->sparse && o->whole_file > 0) flags |= PS_OUT_TRUNCATE;
+    r->out = out_open(r->outs, r->file, r->ndx, r->path, flags);
     if (!r->out) return false;
     if (r->got_literal) out_note_data(r->out);
     return true;
@@ -82,6 +86,46 @@ static void discard(ps_recv *r) {
     r->small = false;
     close_basis(r);
     r->basis_size = 0;
+}
+
+static int write_failed(ps_recv *r) {
+    char shown[PS_FULL_FNAME];
+    int err = errno;
+    return ps_fail(r->c, 11, err, "write failed on %s: %s (%d)", full_fname(r->c, r->path, shown), strerror(err), err);
+}
+
+/* What the basis no longer has reads as zeros, as in fileio.c:map_ptr: the checksum will tell. */
+static void read_basis(ps_recv *r, u8 *into, size_t n, i64 at) {
+    while (n) {
+        ssize_t got = pread(r->basis, into, n, at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) {
+            memset(into, 0, n);
+            return;
+        }
+        into += got;
+        at += got;
+        n -= (size_t)got;
+    }
+}
+
+/* --append: the data begins where the claimed blocks end. With --append-verify they count in the checksum. */
+static int pass_prefix(ps_recv *r) {
+    const ps_sum_head *h = &r->head;
+    i64 length = (i64)h->count * h->block_length;
+    if (h->count && h->remainder) length -= h->block_length - h->remainder;
+    i64 there = length < r->basis_size ? length : r->basis_size;
+    if (!r->window && !(r->window = malloc(WINDOW))) return ps_fail_memory(r->c, "the basis window");
+    for (i64 at = 0; at < there && r->c->o.append == 2;) {
+        size_t n = there - at < (i64)WINDOW ? (size_t)(there - at) : WINDOW;
+        read_basis(r, r->window, n, at);
+        sum_update(r->sum, r->window, n);
+        at += (i64)n;
+    }
+    r->offset = length;
+    /* An alternate basis: what it has is not in the file yet. */
+    if (!r->updating && there && out_copy(r->out, 0, there, r->basis, 0) != PS_OK) return write_failed(r);
+    return PS_OK;
 }
 
 int recv_file_begin(ps_recv *r) {
@@ -119,8 +163,9 @@ int recv_file_begin(ps_recv *r) {
         }
     }
     settle_mode(r, &st);
-    r->updating = r->from_partial && c->o.inplace_partial_dir;
-    r->small = r->file->size <= (i64)PS_RECV_SMALL && !r->updating && !r->progress;
+    bool own = r->basis_type == PS_BASIS_FNAME || r->basis_type == PS_BASIS_BACKUP;
+    r->updating = c->o.inplace ? own : r->from_partial && c->o.inplace_partial_dir;
+    r->small = r->file->size <= (i64)PS_RECV_SMALL && !r->updating && !c->o.inplace && !r->progress;
     if (r->small) return PS_OK;
     if (!open_output(r)) {
         if (c->error.exit_code) return PS_FAIL;
@@ -128,16 +173,10 @@ int recv_file_begin(ps_recv *r) {
         return PS_OK;
     }
     announce(r);
-    return PS_OK;
+    return c->o.append > 0 && !r->redoing ? pass_prefix(r) : PS_OK;
 }
 
 /* ---- data ------------------------------------------------------------------------------------- */
-
-static int write_failed(ps_recv *r) {
-    char shown[PS_FULL_FNAME];
-    int err = errno;
-    return ps_fail(r->c, 11, err, "write failed on %s: %s (%d)", full_fname(r->c, r->path, shown), strerror(err), err);
-}
 
 /* The file is longer than its entry said: it is written like any other. */
 static int leave_small(ps_recv *r) {
@@ -178,21 +217,6 @@ static int put(ps_recv *r, const u8 *data, size_t len, bool stays) {
     r->runs[r->run_count++] = (struct iovec){(void *)(uintptr_t)data, len};
     r->run_bytes += len;
     return r->run_count == PS_RECV_RUNS || r->run_bytes >= PS_RECV_RUN_BYTES ? flush_runs(r) : PS_OK;
-}
-
-/* What the basis no longer has reads as zeros, as in fileio.c:map_ptr: the checksum will tell. */
-static void read_basis(ps_recv *r, u8 *into, size_t n, i64 at) {
-    while (n) {
-        ssize_t got = pread(r->basis, into, n, at);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) {
-            memset(into, 0, n);
-            return;
-        }
-        into += got;
-        at += got;
-        n -= (size_t)got;
-    }
 }
 
 static int flush_copy(ps_recv *r) {
@@ -285,7 +309,7 @@ static int settle(ps_recv *r, ps_settled how) { return r->gen ? gen_settled_by_s
 static int failed_verification(ps_recv *r) {
     const ps_opts *o = &r->c->o;
     if (r->redoing || o->info_name || o->stdout_format_has_i) {
-        const char *kept = !o->partial ? "discarded" : ps_str(r->c, PS_STR_PARTIAL_DIR) ? "put into partial-dir" : "retained";
+        const char *kept = !o->partial && !o->inplace ? "discarded" : ps_str(r->c, PS_STR_PARTIAL_DIR) ? "put into partial-dir" : "retained";
         ps_log(r->c, r->redoing ? PS_LOG_ERROR_XFER : PS_LOG_WARNING, "%s: %s failed verification -- update %s%s.\n",
                r->redoing ? "ERROR" : "WARNING", r->path, kept, r->redoing ? "" : " (will try again)");
     }

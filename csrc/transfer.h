@@ -110,6 +110,7 @@ bool gen_in_redo(const ps_gen *g, i32 ndx);
 #define GEN_BACKUP_COPIED 2  /* or linked */
 #define GEN_BACKUP_NOTHING 3 /* nothing is there, or nothing that can be kept */
 int gen_make_backup(ps_gen *g, const char *path, bool prefer_rename);
+int gen_open_backup_basis(ps_gen *g, const char *path); /* PS_BASIS_BACKUP, for reading; -1: errno */
 
 /* The seam of the swarm. Where an ordinary request for an eligible file would be written, it is queued here instead; it
  * holds its list's NDX_DONE until it is routed. */

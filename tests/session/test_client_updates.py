@@ -164,3 +164,101 @@ def test_unsafe_symlink_is_not_backed_up(daemon: StockDaemon, tmp_path: pathlib.
         run("-lb", "--safe-links", daemon.url("data/link"), "dst/", cwd=tmp_path / name)
     assert tree(tmp_path / "ours") == tree(tmp_path / "theirs")
     assert not os.path.lexists(tmp_path / "ours" / "dst" / "link~")
+
+
+IN_PLACE = [
+    ("-ai", "--inplace"),
+    ("-aHib", "--inplace", "--delete"),
+    ("-aib", "--inplace", "-W"),
+    ("-ai", "--inplace", "--backup-dir=kept"),
+    ("-aiS", "--inplace"),
+    ("-aiSW", "--inplace"),
+    ("-rli", "--inplace", "--no-inc-recursive"),
+    ("-ain", "--inplace"),
+    ("-ai", "--append"),
+    ("-aHib", "--append", "--delete"),
+    ("-ai", "--append-verify", "--stats"),
+    ("-aib", "--append-verify"),
+    ("-ai", "--append", "--copy-dest=sub"),
+]
+
+
+@pytest.mark.parametrize("words", IN_PLACE, ids=" ".join)
+def test_update_in_place_does_what_rsync_does(daemon: StockDaemon, tmp_path: pathlib.Path, words: tuple[str, ...]) -> None:
+    Both(daemon, tmp_path, *words)
+
+
+def pull_over(daemon: StockDaemon, folder: pathlib.Path, name: str, old: bytes, *words: str) -> tuple[bytes, int, bool]:
+    """One file pulled on top of `old`: its new content, the literal bytes that came, whether it is still the same inode."""
+    target = folder / "dst" / pathlib.Path(name).name
+    target.parent.mkdir()
+    target.write_bytes(old)
+    inode = target.stat().st_ino
+    result = prsync("-t", "--stats", "--no-h", *words, daemon.url(f"data/{name}"), f"{folder}/dst/")
+    assert result.returncode == 0, result.stderr
+    literal = next(line for line in result.stdout.splitlines() if line.startswith(b"Literal data: "))
+    return target.read_bytes(), int(literal.split()[2]), target.stat().st_ino == inode
+
+
+def test_inplace_writes_the_changes_into_the_same_file(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    new = BIG[:100_000] + b"changed" + BIG[100_000:]
+    old = BIG[:100_000] + b"another" + BIG[100_000:] + b"tail"
+    content, literal, same = pull_over(daemon, tmp_path, "sub/big", old, "--inplace")
+    assert (content, same) == (new, True)
+    assert literal < 5_000
+
+
+def test_inplace_with_backup_builds_on_the_backup(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    """What moves towards the end of the file can only be taken from a copy of the old one."""
+    content, literal, same = pull_over(daemon, tmp_path, "sub/big", BIG, "--inplace", "--backup")
+    assert (content, same) == (BIG[:100_000] + b"changed" + BIG[100_000:], True)
+    assert literal < 5_000
+    assert (tmp_path / "dst" / "big~").read_bytes() == BIG
+
+
+def test_inplace_opens_a_read_only_file(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "dst").mkdir()
+    (tmp_path / "dst" / "a").write_bytes(b"old and longer than the new one")
+    (tmp_path / "dst" / "a").chmod(0o444)
+    result = prsync("--inplace", daemon.url("data/a"), f"{tmp_path}/dst/")
+    assert (result.returncode, (tmp_path / "dst" / "a").read_bytes()) == (0, b"new a\n")
+    assert stat.S_IMODE((tmp_path / "dst" / "a").stat().st_mode) == 0o444
+
+
+def test_inplace_makes_no_other_name(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    content, _, same = pull_over(daemon, tmp_path, "sub/longer", b"", "--inplace", "--no-whole-file")
+    assert (content, same, [p.name for p in (tmp_path / "dst").iterdir()]) == (BIG, True, ["longer"])
+
+
+@pytest.mark.parametrize("option", ["--append", "--append-verify"])
+def test_append_sends_only_what_is_missing(daemon: StockDaemon, tmp_path: pathlib.Path, option: str) -> None:
+    assert pull_over(daemon, tmp_path, "sub/longer", BIG[:70_001], option) == (BIG, len(BIG) - 70_001, True)
+
+
+def test_append_takes_the_old_part_on_trust(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    content, literal, _ = pull_over(daemon, tmp_path, "sub/longer", bytes(70_001), "--append")
+    assert (content, literal) == (bytes(70_001) + BIG[70_001:], len(BIG) - 70_001)
+
+
+def test_append_verify_repairs_the_old_part(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    content, literal, _ = pull_over(daemon, tmp_path, "sub/longer", bytes(70_001), "--append-verify")
+    assert content == BIG
+    assert literal > len(BIG) - 70_001  # the failed try counts as well
+
+
+def test_append_leaves_files_that_are_not_shorter(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    assert pull_over(daemon, tmp_path, "sub/longer", bytes(len(BIG)), "--append") == (bytes(len(BIG)), 0, True)
+
+
+def test_sources_are_removed_by_a_daemon_that_lets_them(tmp_path: pathlib.Path) -> None:
+    for name, run in (("theirs", rsync), ("ours", prsync)):
+        (tmp_path / name / "data").mkdir(parents=True)
+        fill_source(tmp_path / name / "data")
+        server = StockDaemon(tmp_path / name, "[data]\npath = FOLDER/data\nread only = no\n")
+        try:
+            result = run("-aH", "--remove-source-files", server.url("data/"), f"{tmp_path}/{name}/dst/")
+        finally:
+            server.stop()
+        assert result.returncode == 0, result.stderr
+        assert [p.name for p in (tmp_path / name / "data").rglob("*") if not p.is_dir()] == []
+    assert tree(tmp_path / "ours" / "dst") == tree(tmp_path / "theirs" / "dst")
