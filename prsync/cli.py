@@ -118,7 +118,14 @@ def _run_control(words: Sequence[str]) -> int:
     options = parse_control(words)
     if options.help:
         return _print(HELP.rstrip("\n"))
-    return _print(warm_index(options.config or default_config(), options.module, os.environ))
+    config = options.config or default_config()
+    if options.command == "index":
+        return _print(warm_index(config, options.module, os.environ))
+    from prsync.session.control_mirrors import drain_mirror, show_mirrors
+
+    if options.command == "mirrors":
+        return _print(show_mirrors(config, options.module, os.environ))
+    return _print(drain_mirror(config, options.url, options.command == "drain", os.environ))
 
 
 def _run_client(options: Options) -> int:

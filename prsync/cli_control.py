@@ -9,11 +9,17 @@ import attrs
 from prsync.errors import UsageError
 
 HELP = """\
-Usage: prsyncctl index MODULE [--config=FILE]
+Usage: prsyncctl COMMAND [--config=FILE]
 index MODULE             hash what the module's digest index does not know yet
+mirrors MODULE           show the mirrors that are registered, what clients got from them, and their last report
+drain URL                nominate this mirror no more; its lease stays
+undrain URL              nominate it again
 --config=FILE            specify alternate rsyncd.conf file
 --help, -h               show this help
 """
+
+
+COMMANDS = ("index", "mirrors", "drain", "undrain")
 
 
 @attrs.frozen
@@ -21,6 +27,8 @@ class ControlOptions:
     module: str = ""
     config: str | None = None
     help: bool = False
+    command: str = "index"
+    url: str = ""
 
 
 def parse_control(arguments: Sequence[str]) -> ControlOptions:
@@ -41,6 +49,9 @@ def parse_control(arguments: Sequence[str]) -> ControlOptions:
             raise UsageError(f"prsyncctl: {word}: unknown option")
         else:
             words.append(word)
-    if len(words) != 2 or words[0] != "index":
-        raise UsageError("prsyncctl: what is to be done? prsyncctl index MODULE [--config=FILE]")
-    return ControlOptions(words[1], config)
+    if len(words) != 2 or words[0] not in COMMANDS:
+        raise UsageError("prsyncctl: what is to be done? index MODULE, mirrors MODULE, drain URL, undrain URL (see --help)")
+    command, what = words
+    if command.endswith("drain"):
+        return ControlOptions("", config, command=command, url=what)
+    return ControlOptions(what, config, command=command)

@@ -13,6 +13,9 @@ from prsync.errors import UsageError
         (["index", "m"], ControlOptions("m")),
         (["--config=f", "index", "m"], ControlOptions("m", "f")),
         (["index", "m", "--config", "f"], ControlOptions("m", "f")),
+        (["mirrors", "m"], ControlOptions("m", command="mirrors")),
+        (["drain", "rsync://h/m"], ControlOptions(command="drain", url="rsync://h/m")),
+        (["undrain", "rsync://h/m"], ControlOptions(command="undrain", url="rsync://h/m")),
         (["-h"], ControlOptions(help=True)),
     ],
 )
@@ -20,7 +23,12 @@ def test_words_are_understood(words: list[str], options: ControlOptions) -> None
     assert parse_control(words) == options
 
 
-@pytest.mark.parametrize("words", [[], ["index"], ["show", "m"], ["index", "m", "n"], ["--config"], ["-x", "index", "m"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        [], ["index"], ["show", "m"], ["mirrors"], ["drain"], ["index", "m", "n"], ["--config"], ["-x", "index", "m"],
+    ],
+)  # fmt: skip
 def test_words_that_make_no_sense_are_refused(words: list[str]) -> None:
     with pytest.raises(UsageError):
         parse_control(words)

@@ -187,3 +187,43 @@ def test_second_mirror_of_the_same_folder_is_refused(origin: Daemon, start_mirro
     command = [sys.executable, "-c", SCRIPT, f"--state-dir={mirror.folder}/state", f"{origin.url}m", f"{mirror.folder}/tree"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode == 11 and done.stderr == f"another prsync-mirror serves {mirror.folder}/tree already\n"
+
+
+def control(origin: Daemon, *words: str) -> tuple[int, str, str]:
+    script = "import sys; from prsync.cli import control_main; sys.exit(control_main())"
+    command = [sys.executable, "-c", script, f"--config={origin.conf}", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_operator_sees_mirrors_and_drains_them(origin: Daemon, start_mirror: StartMirror, home: pathlib.Path) -> None:
+    origin.wait_for_log("starting")
+    mirror = start_mirror(2)
+    mirror.wait_for("registered as")
+    assert pull(origin, home / "copy").returncode == 0
+    origin.wait_for_log("report from 127.0.0.9")
+    code, out, _ = control(origin, "mirrors", "m")
+    head, line = out.splitlines()
+    assert code == 0 and head.split() == ["URL", "STATE", "EXPIRES", "BYTES", "SHARE", "LAST", "REPORT"]
+    assert line.split()[:2] == [mirror.url, "granted"] and line.split()[4:6] == ["100%", "fine"], line
+    assert control(origin, "drain", mirror.url) == (0, f"{mirror.url} is nominated no more; its lease stays\n", "")
+    assert control(origin, "mirrors", "m")[1].splitlines()[1].split()[1] == "draining"
+    assert "Source " not in pull(origin, home / "alone").stdout
+    assert control(origin, "undrain", mirror.url)[0] == 0
+    assert f"Source {mirror.url}" in pull(origin, home / "again").stdout
+
+
+@pytest.mark.parametrize("words, line", [
+    (("mirrors", "other"), "there is no module other"), (("drain", "rsync://x/m"), "has a lease for rsync://x/m"),
+])  # fmt: skip
+def test_operators_mistakes_are_one_line(origin: Daemon, words: tuple[str, ...], line: str) -> None:
+    tracker_runs(origin)
+    code, _, errors = control(origin, *words)
+    assert code == 1 and line in errors and errors.count("\n") == 1
+
+
+def tracker_runs(origin: Daemon) -> None:
+    end = time.monotonic() + 15
+    while control(origin, "mirrors", "m")[0]:
+        assert time.monotonic() < end
+        time.sleep(0.05)
