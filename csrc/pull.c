@@ -341,6 +341,13 @@ static int list_step(ps_pull *p) {
     return put_done(p);
 }
 
+/* Whether the generator waits for more than the remote. */
+static bool swarm_works(const ps_pull *p) {
+    size_t queued = 0;
+    if (p->gen) gen_jobs(p->gen, &queued);
+    return p->swarm && (queued || ps_swarm_get_counts(p->swarm)->open);
+}
+
 int ps_pull_step(ps_pull *p) {
     if (p->failed || p->c->error.exit_code) return failed(p);
     if (p->done) return PS_DONE;
@@ -350,6 +357,10 @@ int ps_pull_step(ps_pull *p) {
     int status = p->c->o.list_only ? list_step(p) : gen_step(p->gen, &p->out, &p->ndx_out);
     if (status == PS_FAIL) return failed(p);
     if (status == PS_DONE) p->done = true;
+    if (status == PS_AGAIN && p->stage == PULL_OVER && !swarm_works(p)) {
+        ps_fail(p->c, 12, 0, "the remote ended the session before all was done [receiver]");
+        return failed(p);
+    }
     return status;
 }
 

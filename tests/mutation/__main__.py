@@ -16,10 +16,10 @@ import tempfile
 import time
 
 from .client_side import ClientCases
-from .daemon_side import DaemonCases
+from .daemon_side import DaemonCases, record_requests_of
 from .findings import Findings
 from .play import Recording, Script
-from .scenes import Scene, record_pulls
+from .scenes import Scene, record_pulls, unsanitized
 
 BATCH = 60
 
@@ -39,24 +39,14 @@ def main() -> int:
 def run(options: argparse.Namespace, scene: Scene) -> int:
     sanitized = "PRSYNC_SANITIZED" in os.environ
     findings = Findings(pathlib.Path("build/mutations") / f"{options.side}{'-sanitized' if sanitized else ''}")
-    print("recording …", flush=True)
+    if options.case:
+        return again(options, scene, findings)
     if options.side == "client":
-        recordings = record_pulls(scene, options.most)
+        with unsanitized():
+            recordings = record_pulls(scene, options.most)
         client = ClientCases(scene, recordings, findings, sanitized)
-        if options.case:
-            name, arguments, scripts = pickle.loads(options.case.read_bytes())
-            again = [Script(port, turns) for port, turns in scripts]
-            for script in again:
-                client.listen(script.port)
-            client.play(Recording(name, arguments, again), again, "again")
-            print(client.output.read_text(errors="replace"))
-            return bool(findings.found)
     else:
-        daemon = DaemonCases(scene, findings, sanitized, options.most)
-        if options.case:
-            name, arguments, scripts = pickle.loads(options.case.read_bytes())
-            daemon.replay([(Recording(name, [], []), Script(0, turns), False) for _, turns in scripts])
-            return bool(findings.found)
+        daemon = DaemonCases(scene, record_requests_of(scene, options.most), findings, sanitized)
     start = last = time.monotonic()
     number = 0
     while (now := time.monotonic()) - start < options.seconds:
@@ -70,6 +60,21 @@ def run(options: argparse.Namespace, scene: Scene) -> int:
             last = now
             print(findings.summary(options.side, now - start), flush=True)
     print(findings.summary(options.side + (" (sanitized)" if sanitized else ""), time.monotonic() - start))
+    return bool(findings.found)
+
+
+def again(options: argparse.Namespace, scene: Scene, findings: Findings) -> int:
+    """A case that was found; what it did is kept as `again`."""
+    name, arguments, scripts = pickle.loads(options.case.read_bytes())
+    if options.side == "client":
+        recording = Recording(name, arguments, [Script(port, turns) for port, turns in scripts])
+        client = ClientCases(scene, [recording], findings, True)
+        client.play(recording, recording.scripts, "again")
+        print(client.output.read_text(errors="replace"))
+    else:
+        daemon = DaemonCases(scene, [], findings, True)
+        daemon.replay([(Recording(name, [], []), Script(0, turns), False) for _, turns in scripts])
+    print(findings.summary(options.side, 0))
     return bool(findings.found)
 
 

@@ -16,20 +16,25 @@ from .scenes import Scene, connect, record_requests, sample_frames, stock_pull_i
 
 CASE_SECONDS = 20
 AT_ONCE = 3
+MIRROR_PORT = 8730  # nobody listens there
+
+
+def record_requests_of(scene: Scene, most: int) -> list[Recording]:
+    """With a daemon of its own."""
+    daemon = scene.start_daemon("daemon", MIRROR_PORT)
+    try:
+        return record_requests(scene, daemon, most)
+    finally:
+        daemon.stop()
 
 
 class DaemonCases:
-    """Recordings are made with a daemon of its own; the cases go to one that is started anew for every batch."""
+    """The cases go to a daemon that is started anew for every batch."""
 
-    def __init__(self, scene: Scene, findings: Findings, sanitized: bool, most: int = 99) -> None:
-        self.scene, self.findings = scene, findings
+    def __init__(self, scene: Scene, recordings: list[Recording], findings: Findings, sanitized: bool) -> None:
+        self.scene, self.recordings, self.findings = scene, recordings, findings
         self.memory_most = MEMORY_MOST + (SANITIZED_EXTRA if sanitized else 0)
-        daemon = scene.start_daemon("daemon", 8730)
-        try:
-            self.recordings = record_requests(scene, daemon, most)
-        finally:
-            daemon.stop()
-        self.samples = sample_frames(8730)
+        self.samples = sample_frames(MIRROR_PORT)
 
     def make(self, seed: str) -> tuple[Recording, Script, bool]:
         rng = random.Random(seed)
@@ -46,7 +51,7 @@ class DaemonCases:
         self.replay([self.make(seed) for seed in seeds], seeds)
 
     def replay(self, made: list[tuple[Recording, Script, bool]], seeds: list[str] | None = None) -> None:
-        daemon = self.scene.start_daemon("daemon", 8730)
+        daemon = self.scene.start_daemon("daemon", MIRROR_PORT)
         cases = [(seed, *case) for seed, case in zip(seeds or ["again"] * len(made), made, strict=True)]
         problem = None
         try:

@@ -134,8 +134,22 @@ def running(daemon: Daemon | StockDaemon) -> Iterator[Daemon | StockDaemon]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Without the sanitizers, which are of no use to programs that are none of ours."""
-    return {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "ASAN_OPTIONS")}
+    """Without the sanitizers: they only slow down what is recorded, or is none of ours."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "PRSYNC_SANITIZED")}
+    return {**kept, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])}
+
+
+@contextlib.contextmanager
+def unsanitized() -> Iterator[None]:
+    """Daemons that are started meanwhile are as the core is built for use."""
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(clean_environment())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def command_words(scene: Scene, port: int, module: str, arguments: list[str], destination: pathlib.Path) -> list[str]:
@@ -149,7 +163,7 @@ def record(scene: Scene, proxy: Proxy, program: list[str], module: str, argument
     shutil.rmtree(destination, ignore_errors=True)
     shutil.copytree(scene.old, destination, symlinks=True)
     words = command_words(scene, proxy.ports[0], module, arguments, destination)
-    environment = {**(clean_environment() if program is STOCK else os.environ), "USER": "user"}
+    environment = {**clean_environment(), "USER": "user"}
     outcome = subprocess.run([*program, *words], capture_output=True, timeout=60, env=environment, cwd=scene.folder)
     if outcome.returncode not in (0, 23):  # 23: a name that is asked for is not there
         raise AssertionError(f"{program} {words}: {outcome.returncode} {outcome.stderr!r}")
