@@ -355,15 +355,25 @@ static size_t log_open(ps_ctx *c, int code) {
     return buf_u8(b, (u8)code) && buf_u32(b, 0) ? b->len : 0;
 }
 
-/* Marks the line ends within the message that begins at `from`. */
+static bool is_marked(const ps_buf *b, size_t from, size_t i) {
+    return b->data[i] == '\n' || (b->data[i] == '\r' && i != from);
+}
+
+/* Marks the line ends within the message that begins at `from`. A remote's message may be full of them: one pass, from the end. */
 static void log_mark(ps_buf *b, size_t from) {
-    for (size_t i = from; i + 1 < b->len; i++) {
+    size_t marks = 0, end = b->len;
+    for (size_t i = from; i + 1 < end; i++) marks += is_marked(b, from, i);
+    if (PS_LIKELY(!marks) || !buf_reserve(b, marks)) return;
+    b->len += marks;
+    for (size_t i = end, to = b->len; i-- > from && marks;) {
         u8 c = b->data[i];
-        if (PS_LIKELY(c != '\n' && c != '\r') || (c == '\r' && i == from)) continue;
-        if (!buf_u8(b, 0)) return;
-        memmove(b->data + i + 1, b->data + i, b->len - i - 1);
-        b->data[i] = PS_LOG_MARK;
-        b->data[++i] = c == '\n' ? 'n' : 'r';
+        if (i + 1 == end || !is_marked(b, from, i)) {
+            b->data[--to] = c;
+            continue;
+        }
+        b->data[--to] = c == '\n' ? 'n' : 'r';
+        b->data[--to] = PS_LOG_MARK;
+        marks--;
     }
 }
 

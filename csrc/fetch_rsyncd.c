@@ -9,6 +9,7 @@
 #define MISSING_NO_FILE 1
 #define MISSING_OTHER 2
 #define APPEND_BLOCK 131072
+#define LIST_SPARE 1024u /* entries that a list may have beyond those asked for: directories on the way to them */
 
 typedef enum { RSYNCD_LIST, RSYNCD_REPLY, RSYNCD_TOKENS, RSYNCD_SUM, RSYNCD_DONE } rsyncd_state;
 
@@ -78,6 +79,7 @@ ps_rsyncd *ps_rsyncd_new(ps_ctx *c, ps_fetch_memory *m, uint32_t request, const 
     r->all = flists_new(c);
     r->tokens = token_in_new(c);
     r->decoder = r->all ? flist_decoder_new(c, r->all, NULL) : NULL;
+    if (r->decoder) flist_decoder_limit(r->decoder, count + LIST_SPARE);
     if (r->entries && r->tokens && r->decoder && read_entries(r, entries, len)) return r;
     ps_rsyncd_free(r);
     return NULL;

@@ -35,6 +35,7 @@ struct ps_flist_decoder {
     list_part part;
     same_as same;
     u32 sum_len, sum_cap;
+    u64 most; /* entries of all lists */
     bool check_rules, check_implied, first_list;
     u32 expected_dir, good_dir; /* inc_recurse: the directory that all entries must lie in */
     bool prefix_known;          /* the last name was clean: its directory is base_dir, base_at bytes of it */
@@ -51,11 +52,14 @@ ps_flist_decoder *flist_decoder_new(ps_ctx *c, ps_flists *all, ps_rules *rules) 
     d->ctx = c;
     d->all = all;
     d->rules = rules;
+    d->most = PS_LIMIT_LIST_ENTRIES;
     d->sum_len = c->o.checksum ? (u32)sum_length(c->o.file_sum) : 0;
     all->rules = rules;
     d->part = AT_END;
     return d;
 }
+
+void flist_decoder_limit(ps_flist_decoder *d, u64 most) { d->most = most; }
 
 void flist_decoder_free(ps_flist_decoder *d) {
     if (!d) return;
@@ -414,8 +418,8 @@ static int add_entry(ps_flist_decoder *d, wire_entry *e) {
     map_owner(d, e, &gid_flags);
     if (c->error.exit_code) return PS_FAIL;
     d->same = (same_as){e->mtime, mode, e->uid, e->gid, e->rdev_major, gid_flags};
-    if (d->all->total_count + d->list->count >= PS_LIMIT_LIST_ENTRIES)
-        return ps_fail(c, 12, 0, "more than %d entries in the file list", PS_LIMIT_LIST_ENTRIES);
+    if (d->all->total_count + d->list->count >= d->most)
+        return ps_fail(c, 12, 0, "more than %llu entries in the file list", (unsigned long long)d->most);
     ps_file *f = flist_push(d->list);
     if (!f) return ps_fail_memory(c, "the file list");
     f->size = e->size;

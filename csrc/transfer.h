@@ -48,6 +48,7 @@ typedef struct ps_flist_decoder ps_flist_decoder;
  * trust-sender checks), with the implied arguments that lister_implied_args recorded; NULL: no checks. */
 ps_flist_decoder *flist_decoder_new(ps_ctx *c, ps_flists *all, ps_rules *rules);
 void flist_decoder_free(ps_flist_decoder *d);
+void flist_decoder_limit(ps_flist_decoder *d, u64 most); /* entries of all lists: fewer than PS_LIMIT_LIST_ENTRIES */
 /* exclude.c:add_implied_include: a source argument as sent to the daemon (skip_module: "module/path"), or a name of
  * --files-from. Received names that none of them asked for are refused, once one is given. Not with --trust-sender. */
 int flist_decoder_imply(ps_flist_decoder *d, const char *arg, size_t len, bool skip_module);
