@@ -26,6 +26,7 @@ CONNECT_SECONDS = 10.0
 PROBE_DEADLINE = 60.0  # for a whole probe
 NOT_READY_SECONDS = 1.0  # until the next try at a mirror that still hashes
 NOT_YET_KNOWN = 5  # reason of a missing frame: digest not known yet
+TRIES = 16  # looks into the index for each sample: some entries are picked twice, or are not as recorded any more
 
 
 @attrs.frozen
@@ -54,7 +55,7 @@ def pick_samples(
 ) -> list[Sample]:
     """Random pieces of different files that are as the index says, and not empty; fewer where there are not so many."""
     found: dict[bytes, Sample] = {}
-    for _ in range(4 * most):
+    for _ in range(TRIES * most):
         picked = index.entry_at(chance.randbytes(DIGEST_LENGTH))
         if picked is None or len(found) == most:
             break
