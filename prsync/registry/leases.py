@@ -171,6 +171,8 @@ class LeaseBook:
         record.draining = frame.draining
         record.seconds = _life(frame.seconds)
         record.expires = now + record.seconds
+        if record.suspect and not record.probing:
+            record.probe_at = min(record.probe_at, now)  # it may have caught up; the budget bounds it
         return _granted(record)
 
     def _release(self, url: str, network: str) -> None:
@@ -219,6 +221,10 @@ class LeaseBook:
                 return None
             del self._records[network]
             return Lease(LeaseStep.REFUSED, record.url, reason=outcome.why)
+        if outcome.wait is not None:
+            # Who refreshes itself or is busy has done nothing wrong.
+            record.probe_at = now + max(outcome.wait, limits.PROBE_RETRY_SECONDS)
+            return None
         record.failures = limits.PROBE_FAILURES if outcome.final else record.failures + 1
         record.probe_at = now + min(limits.PROBE_RETRY_SECONDS * 2.0 ** (record.failures - 1), limits.PROBE_SECONDS)
         return None

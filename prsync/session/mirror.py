@@ -54,6 +54,7 @@ class Mirror:
         self._keeper = LeaseKeeper()
         self._again = trio.Event()  # SIGHUP: pull now
         self._served = False  # the daemon has been started
+        self._news = trio.Event()  # a pull was published: the origin may look again
         self._code = 0
 
     async def run(self) -> int:
@@ -109,6 +110,8 @@ class Mirror:
             nursery.start_soon(self._serve)
         line = await self._hash()
         self._say(f"prsync-mirror: serving: {line}")
+        self._keeper.hurry(trio.current_time())
+        self._news.set()
         if first:
             nursery.start_soon(self._hold_lease)
 
@@ -156,7 +159,9 @@ class Mirror:
 
     async def _hold_lease(self) -> None:
         while True:
-            await trio.sleep_until(self._keeper.due)
+            self._news = trio.Event()
+            with trio.move_on_at(self._keeper.due):
+                await self._news.wait()
             await self._take_step()
 
     async def _take_step(self) -> None:

@@ -49,6 +49,10 @@ class LeaseKeeper:
             self.held = False
         return self._postpone(now, (self.expires - now) / RENEW_SHARE if self.held else AGAIN_MOST)
 
+    def hurry(self, now: float) -> None:
+        """There is news: what the origin refused or doubted before, it may grant now."""
+        self.due, self._wait = now, AGAIN_FIRST
+
     def _postpone(self, now: float, most: float = AGAIN_MOST) -> float:
         wait = min(self._wait, max(most, 1.0))
         self._wait = min(2 * self._wait, AGAIN_MOST)

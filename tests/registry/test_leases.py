@@ -184,6 +184,26 @@ def test_a_good_probe_clears_a_suspect() -> None:
     assert not book.candidates(700.0)[0].suspect and record.state == "granted"
 
 
+def test_busy_mirror_is_no_suspect() -> None:
+    book = LeaseBook()
+    record = granted(book, request=Lease(LeaseStep.REQUEST, "rsync:///m", 5000, NONCE))
+    now = limits.PROBE_SECONDS
+    book.due(now)
+    assert book.probed(record, Outcome(False, "all its slots are taken", wait=1.0), now) is None
+    assert not record.suspect and record.probe_at == now + limits.PROBE_RETRY_SECONDS
+
+
+def test_renewal_of_a_suspect_brings_a_probe() -> None:
+    book = LeaseBook()
+    record = granted(book, request=Lease(LeaseStep.REQUEST, "rsync:///m", 5000, NONCE))
+    now = limits.PROBE_SECONDS
+    book.due(now)
+    book.probed(record, Outcome(False, "another release"), now)
+    assert book.due(now + 1) == []
+    book.receive(Lease(LeaseStep.RENEW, URL, 5000), ADDRESS, now + 1)
+    assert book.due(now + 1) == [record]
+
+
 def test_restored_lease_lives_as_long_again_and_waits_for_a_probe() -> None:
     book = LeaseBook()
     book.restore([granted(LeaseBook())], 1000.0)

@@ -142,6 +142,23 @@ def test_mirror_pulls_again_at_sighup_and_serves_what_is_new(
     assert bytes_from(done.stdout, mirror.url) >= 3 << 20, done.stdout
 
 
+def test_mirror_that_missed_a_release_comes_back_with_the_next_pull(
+    origin: Daemon, start_mirror: StartMirror, home: pathlib.Path
+) -> None:
+    mirror = start_mirror(2)
+    mirror.wait_for("registered as")
+    for file in (origin.folder / "tree").rglob("*"):
+        if file.is_file():
+            file.write_bytes(os.urandom(4000))
+    assert control(origin, "index", "m")[0] == 0
+    assert pull(origin, home / "copy").returncode == 0  # reports the mirror, which is stale
+    origin.wait_for_log(f"mirror {mirror.url} is suspect now: it lacks 12 of 12 files")
+    assert "Source " not in pull(origin, home / "alone").stdout
+    mirror.process.send_signal(signal.SIGHUP)
+    origin.wait_for_log(f"mirror {mirror.url} is granted now")
+    assert bytes_from(pull(origin, home / "again").stdout, mirror.url) > 100_000
+
+
 def test_lease_is_renewed_before_it_ends(origin: Daemon, start_mirror: StartMirror) -> None:
     mirror = start_mirror(2, "--lease=3")
     mirror.wait_for("registered as")
