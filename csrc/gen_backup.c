@@ -104,6 +104,7 @@ static bool make_dirs(ps_gen *g, place *p) {
                              ps_str(g->c, PS_STR_BACKUP_DIR), path);
                 return false;
             }
+            root_forget(p->root, path, strlen(path)); /* --backup-dir beneath the destination: it may have been deleted there */
             copy_dir_attributes(g, p, above, leaf, path);
         }
         path[i] = '/';

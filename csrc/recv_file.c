@@ -109,12 +109,17 @@ static void read_basis(ps_recv *r, u8 *into, size_t n, i64 at) {
     }
 }
 
-/* --append: the data begins where the claimed blocks end. With --append-verify they count in the checksum. */
-static int pass_prefix(ps_recv *r) {
+/* --append: how much of the file the request has claimed. */
+static i64 claimed(const ps_recv *r) {
     const ps_sum_head *h = &r->head;
-    i64 length = (i64)h->count * h->block_length;
-    if (h->count && h->remainder) length -= h->block_length - h->remainder;
-    i64 there = length < r->basis_size ? length : r->basis_size;
+    if (r->c->o.append <= 0 || r->redoing || !h->count) return 0;
+    return (i64)h->count * h->block_length - (h->remainder ? h->block_length - h->remainder : 0);
+}
+
+/* The data begins where the claimed blocks end. With --append-verify they count in the checksum. */
+static int pass_prefix(ps_recv *r) {
+    i64 there = claimed(r);
+    if (!there) return PS_OK;
     if (!r->window && !(r->window = malloc(WINDOW))) return ps_fail_memory(r->c, "the basis window");
     for (i64 at = 0; at < there && r->c->o.append == 2;) {
         size_t n = there - at < (i64)WINDOW ? (size_t)(there - at) : WINDOW;
@@ -122,9 +127,9 @@ static int pass_prefix(ps_recv *r) {
         sum_update(r->sum, r->window, n);
         at += (i64)n;
     }
-    r->offset = length;
+    r->offset = there;
     /* An alternate basis: what it has is not in the file yet. */
-    if (!r->updating && there && out_copy(r->out, 0, there, r->basis, 0) != PS_OK) return write_failed(r);
+    if (!r->updating && out_copy(r->out, 0, there, r->basis, 0) != PS_OK) return write_failed(r);
     return PS_OK;
 }
 
@@ -167,13 +172,18 @@ int recv_file_begin(ps_recv *r) {
     r->updating = c->o.inplace ? own : r->from_partial && c->o.inplace_partial_dir;
     r->small = r->file->size <= (i64)PS_RECV_SMALL && !r->updating && !c->o.inplace && !r->progress;
     if (r->small) return PS_OK;
+    if (claimed(r) > r->basis_size) { /* it has shrunk since; writing behind its end would leave a hole */
+        ps_log(c, PS_LOG_ERROR_XFER, "skipped diminished file: %s\n", full_fname(c, r->path, shown));
+        discard(r);
+        return PS_OK;
+    }
     if (!open_output(r)) {
         if (c->error.exit_code) return PS_FAIL;
         discard(r);
         return PS_OK;
     }
     announce(r);
-    return c->o.append > 0 && !r->redoing ? pass_prefix(r) : PS_OK;
+    return pass_prefix(r);
 }
 
 /* ---- data ------------------------------------------------------------------------------------- */
