@@ -119,6 +119,7 @@ int ps_swarm_set_prefix(ps_swarm *s, const u8 *prefix, size_t len) {
     return s->prefix ? PS_OK : ps_fail_memory(s->p.c, "a source path");
 }
 
+void ps_swarm_set_below(ps_swarm *s, uint32_t longest) { s->below_len = longest ? longest + 1u : 0; }
 void ps_swarm_set_no_data(ps_swarm *s, bool no_data) { s->no_data = no_data; }
 void ps_swarm_set_now(ps_swarm *s, double now) { s->now = now; }
 

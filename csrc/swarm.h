@@ -106,6 +106,7 @@ struct ps_swarm {
     bool no_data;
     char *prefix;
     size_t prefix_len; /* 0: none */
+    size_t below_len;  /* bytes by which a mirror may lengthen a path: its tree lies below its module's root */
     double now;
     swarm_job *jobs;
     u32 job_count, job_cap, free_job;

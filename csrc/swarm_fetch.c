@@ -7,12 +7,16 @@
 
 /* ---- bundles -------------------------------------------------------------------------------------- */
 
-static size_t entry_bytes(ps_swarm *s, const swarm_job *j) {
+/* Bytes of a job's entry as kept for the fetcher. */
+static size_t kept_bytes(ps_swarm *s, const swarm_job *j) {
     char path[PS_LIMIT_NAME + 1] = "";
     ps_flist *list;
     swarm_file(s, j, &list, path);
     return 2 + (s->prefix_len ? s->prefix_len + 1 : 0) + strlen(path) + 8 + 8 + 32 + 8 + 8;
 }
+
+/* What it may take of a request. */
+static size_t entry_bytes(ps_swarm *s, const swarm_job *j) { return kept_bytes(s, j) + s->below_len; }
 
 static u32 bundle_new(ps_swarm *s) {
     u32 at = 0;
@@ -153,17 +157,17 @@ int ps_swarm_open_pieces(ps_swarm *s, u32 id, u32 job, u32 first, u32 last, u32 
     r->job = job;
     r->first = first;
     r->last = last;
-    size_t each = entry_bytes(s, j);
+    size_t kept = kept_bytes(s, j), each = entry_bytes(s, j);
     u64 at = (u64)first << piece_log2((u64)j->size), len;
     while (out_missing(j->out, piece_end(j, last), &at, &len)) {
-        if (r->count == SWARM_FETCH_ENTRIES || buf_used(&s->entries) + each > SWARM_ENTRY_BYTES) {
+        if (r->count == SWARM_FETCH_ENTRIES || (r->count + 1) * each > SWARM_ENTRY_BYTES) {
             /* Ends with a whole piece: ranges of the piece that did not fit belong to the next request. */
             u32 stop = (u32)(at >> piece_log2((u64)j->size));
             u64 edge = (u64)stop << piece_log2((u64)j->size);
             while (stop > first && r->count && (u64)r->entries[r->count - 1].offset >= edge) {
                 r->count--;
                 s->entry_count--;
-                s->entries.len -= each;
+                s->entries.len -= kept;
             }
             if (stop == first) stop = first + 1; /* one piece of more ranges than fit: its rest is asked for afterwards */
             *taken = r->last = stop;

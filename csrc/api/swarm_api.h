@@ -38,6 +38,8 @@ typedef struct ps_swarm_counts {
 /* no_data: the origin sends no file data: what it has no digest for is asked again later instead of going classic. */
 /* Where the transfer's names lie within the module: "" or a path without a slash at its end. PS_FAIL: memory. */
 int ps_swarm_set_prefix(ps_swarm *s, const uint8_t *prefix, size_t len);
+/* The longest path, in bytes, at which a source's tree lies below its module's root: requests leave room for it. */
+void ps_swarm_set_below(ps_swarm *s, uint32_t longest);
 void ps_swarm_set_no_data(ps_swarm *s, bool no_data);
 const ps_swarm_counts *ps_swarm_get_counts(const ps_swarm *s);
 

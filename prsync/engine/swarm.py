@@ -59,6 +59,10 @@ class Swarm:
         """Where the transfer's names lie within the module: empty, or a path without a slash at its end."""
         self._context.check(lib.ps_swarm_set_prefix(self._handle, prefix, len(prefix)))
 
+    def set_below(self, longest: int) -> None:
+        """The longest path, in bytes, at which a source's tree lies below its module's root."""
+        lib.ps_swarm_set_below(self._handle, longest)
+
     def set_no_data(self, no_data: bool) -> None:
         lib.ps_swarm_set_no_data(self._handle, no_data)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -73,6 +74,17 @@ def parse_source_url(url: str) -> SourceURL:
     if port in DENIED_PORTS and port != SCHEMES[parts.scheme]:
         raise ForbiddenSource(f"mirror {url!r}: port {port} belongs to another service")
     return SourceURL(parts.scheme, parts.hostname, port, path)
+
+
+def longest_below(urls: Iterable[str]) -> int:
+    """Bytes of the longest path below a module among the URLs; those that are no sources' do not count."""
+    longest = 0
+    for url in urls:
+        try:
+            longest = max(longest, len(parse_source_url(url).below.encode("utf-8", "surrogateescape")))
+        except ForbiddenSource:
+            continue
+    return longest
 
 
 def plain_address(address: str) -> IPAddress:

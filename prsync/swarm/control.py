@@ -18,6 +18,7 @@ from prsync.engine.pull import Pull
 from prsync.errors import EngineError, ExitCode
 from prsync.protocol import limits
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
+from prsync.sources.addresses import longest_below
 from prsync.swarm.fetcher import FetcherHandle
 from prsync.swarm.scheduler import Policy, Scheduler
 from prsync.swarm.wire import FETCH, SHRINK, Message, Messages, encode, encode_json, encode_number, number_of
@@ -159,6 +160,7 @@ class SwarmControl:
             if self._core is None:
                 return False
             self._core.set_prefix(self._settings.prefix)
+            self._core.set_below(longest_below(mirror.url for mirror in self._urls.values()))
             self._core.set_no_data(self._no_data)
         swarm = self._core
         swarm.set_now(now)

@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prsync.sources.addresses import DENIED_PORTS, ForbiddenSource, SourceURL, address_is_allowed, check_address, parse_source_url
+from prsync.sources.addresses import (
+    DENIED_PORTS,
+    ForbiddenSource,
+    SourceURL,
+    address_is_allowed,
+    check_address,
+    longest_below,
+    parse_source_url,
+)
 
 ALLOWED = [
     ("192.0.2.1", "192.0.2.9"),
@@ -100,3 +108,8 @@ def test_url_that_is_no_allowed_source_is_refused_in_one_line(url: str) -> None:
 
 def test_ports_of_our_own_schemes_are_not_denied() -> None:
     assert not {873, 874, 80, 443, 21} & DENIED_PORTS
+
+
+def test_longest_below_counts_bytes_and_passes_over_what_is_no_source() -> None:
+    assert longest_below(["rsync://h/m", "rsync://h/m/a/b/", "rsync://h/m/é", "file:///a/very/long/path"]) == 3
+    assert longest_below([]) == 0

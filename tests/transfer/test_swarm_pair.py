@@ -12,6 +12,9 @@ import struct
 import pytest
 from swarm_pair import Mirror, Origin, Pair
 
+from prsync.engine.fetch import PeerFetch
+from prsync.engine.pull import Pull
+from prsync.engine.swarm import Swarm
 from prsync.errors import EngineError
 
 MIB = 1 << 20
@@ -207,3 +210,32 @@ def test_digests_beyond_the_window_are_refused(tree: pathlib.Path, tmp_path: pat
         pair.origin.digester.ask(request)
     with pytest.raises(EngineError, match="more is asked for than the window holds"):
         pair.origin.digester.ask(request)
+
+
+def test_swarm_request_has_room_for_paths_below_a_mirrors_module(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for i in range(250):
+        (tree / f"f{i}").write_bytes(b"%d" % i)
+    with open(tree / "large", "wb") as file:
+        file.truncate(80 << 20)
+    asked: list[tuple[int, int]] = []
+    made, sent = Swarm.of, PeerFetch.request
+
+    def of(pull: Pull) -> Swarm | None:
+        swarm = made(pull)
+        if swarm is not None:
+            swarm.set_below(400)
+        return swarm
+
+    def request(self: PeerFetch, number: int, count: int, entries: bytes) -> None:
+        asked.append((count, len(entries)))
+        sent(self, number, count, entries)
+
+    monkeypatch.setattr(Swarm, "of", of)
+    monkeypatch.setattr(PeerFetch, "request", request)
+    pair = make(tree, tmp_path)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert max(count for count, _ in asked) > 100
+    assert all(length + count * 401 < 61_000 for count, length in asked)
