@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: test test-slow test-sanitize check native setup demo demo-short bench fuzz clean
+.PHONY: test test-slow test-sanitize check native setup demo demo-short bench coverage mutations fuzz clean
 
 test: native check
 	$(BIN)/pytest -m "not slow"
@@ -42,8 +42,20 @@ demo-short: native
 bench: native
 	$(BIN)/python -m bench
 
-# Needs clang: searches each decoder for a minute.
+# How much of the C core its tests and the fuzz corpus reach, a figure per file. Needs gcov.
+coverage: setup
+	$(BIN)/python tools/coverage
+
+# Ten minutes of mutated sessions for each side, under ASan and UBSan, and again as built for use, where memory is measured.
+mutations: native
+	$(BIN)/python csrc/build_native.py --sanitize
+	for side in client daemon; do \
+		ASAN_OPTIONS=quarantine_size_mb=8 tools/sanitized $(BIN)/python -m tests.mutation $$side && \
+		$(BIN)/python -m tests.mutation $$side --seconds 120 || exit 1; done
+
+# Searches each decoder for a minute with clang's libFuzzer, else with many mutations of the corpus.
 fuzz: setup
+	command -v clang >/dev/null || { PRSYNC_FUZZ_MUTATIONS=20000 $(BIN)/python tools/fuzz --replay; exit; }; \
 	for name in $(patsubst csrc/fuzz/fuzz_%.c,%,$(wildcard csrc/fuzz/fuzz_*.c)); do $(BIN)/python tools/fuzz $$name 60 || exit 1; done
 
 clean:

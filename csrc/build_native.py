@@ -2,7 +2,8 @@
 
 The declarations are the files csrc/api/*_api.h; every csrc/*.c is compiled with strict warnings, cffi's generated glue
 without them. `python csrc/build_native.py` builds into prsync/ for development, recompiling only what changed;
-`--sanitize` builds with ASan and UBSan into build/sanitize/prsync/. setup.py uses the same lists for wheels.
+`--sanitize` builds with ASan and UBSan into build/sanitize/prsync/, `--coverage` for gcov into build/coverage/prsync/. setup.py
+uses the same lists for wheels.
 """
 
 from __future__ import annotations
@@ -98,18 +99,26 @@ def compile_objects(work: pathlib.Path, generated: pathlib.Path, extra: list[str
     return objects
 
 
-def build(sanitize: bool, strict: bool = True) -> pathlib.Path:
-    work = ROOT / "build" / ("sanitize" if sanitize else "native")
+# What a build adds to the flags; also when it is linked.
+VARIANTS = {
+    "native": [],
+    "sanitize": ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-O1"],
+    "coverage": ["--coverage", "-fprofile-update=atomic", "-O1"],
+}
+
+
+def build(variant: str = "native", strict: bool = True) -> pathlib.Path:
+    work = ROOT / "build" / variant
     work.mkdir(parents=True, exist_ok=True)
     generated = work / "_native.c"
     candidate = work / "_native.new.c"
     ffi_builder().emit_c_code(str(candidate))
     if not generated.exists() or generated.read_bytes() != candidate.read_bytes():
         candidate.replace(generated)
-    extra = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-O1"] if sanitize else []
+    extra = VARIANTS[variant]
     objects = compile_objects(work, generated, extra, [*STRICT, "-Werror"] if strict else STRICT)
-    package = work / "prsync" if sanitize else ROOT / "prsync"
-    if sanitize:
+    package = ROOT / "prsync" if variant == "native" else work / "prsync"
+    if variant != "native":
         package.mkdir(exist_ok=True)
         for entry in (ROOT / "prsync").iterdir():
             link = package / entry.name
@@ -126,5 +135,6 @@ def build(sanitize: bool, strict: bool = True) -> pathlib.Path:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sanitize", action="store_true")
-    print(build(parser.parse_args().sanitize))
+    for name in ("sanitize", "coverage"):
+        parser.add_argument(f"--{name}", action="store_const", const=name, dest="variant", default="native")
+    print(build(parser.parse_args().variant))

@@ -27,6 +27,7 @@ class Wire:
         self.timeout = timeout
         self._before = before
         self._raw = memoryview(raw_names)
+        self._gone = False  # the remote takes nothing any more
         self._first = len(receiver.output()) if raw_names else 0
         self.last_in = self.last_out = time.monotonic()
         connection.setblocking(False)
@@ -40,6 +41,9 @@ class Wire:
             self.receiver.received(len(piece))
 
     def wants_to_send(self) -> bool:
+        if self._gone:
+            self.receiver.sent(len(self.receiver.output()))
+            return False
         return bool(self._raw) or len(self.receiver.output()) > 0
 
     def send_some(self) -> bool:
@@ -70,12 +74,15 @@ class Wire:
             # The remote may have said why before it closed: that is still to be read.
             if self.receive_some():
                 return 0
+            if self.receiver.ended:  # it has said its last, and wants to hear no more
+                self._gone = True
+                return 0
             raise SocketError(f"rsync: [receiver] write error: {error.strerror} ({error.errno})") from None
         self.last_out = time.monotonic()
         return count
 
     def receive_some(self) -> bool:
-        """False: nothing is there now."""
+        """False: nothing is there now, or will be."""
         try:
             count = self.connection.recv_into(self.receiver.buffer)
         except (BlockingIOError, InterruptedError):
@@ -84,7 +91,7 @@ class Wire:
             raise SocketError(f"rsync: [receiver] read error: {error.strerror} ({error.errno})") from None
         self.last_in = time.monotonic()
         self.receiver.received(count)
-        return True
+        return count > 0
 
     def keep_alive(self, now: float) -> None:
         """io.c:maybe_send_keepalive: an empty data message when we have been silent for half of the timeout."""
