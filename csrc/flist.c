@@ -43,6 +43,7 @@ void flists_free(ps_flists *all) {
         next = l->next;
         flist_free(l);
     }
+    free(all->by_ndx);
     free(all->dirs);
     arena_free(&all->dir_arena);
     free(all->dir_entries);
@@ -52,7 +53,24 @@ void flists_free(ps_flists *all) {
     free(all);
 }
 
-ps_flist *flist_make(const ps_flists *all, u32 reserve) {
+/* Room in by_ndx for the lists that are being made, so that appending them cannot fail. */
+static bool reserve_by_ndx(ps_flists *all) {
+    const u32 making = 4; /* at once: a decoder or a lister has one under way, and may add another meanwhile */
+    if (all->by_ndx_head >= 64 && all->by_ndx_head >= all->list_count) {
+        memmove(all->by_ndx, all->by_ndx + all->by_ndx_head, all->list_count * sizeof *all->by_ndx);
+        all->by_ndx_head = 0;
+    }
+    u32 wanted = all->by_ndx_head + all->list_count + making;
+    if (wanted <= all->by_ndx_cap) return true;
+    void *grown = realloc(all->by_ndx, (size_t)wanted * 2 * sizeof *all->by_ndx);
+    if (!grown) return false;
+    all->by_ndx = grown;
+    all->by_ndx_cap = wanted * 2;
+    return true;
+}
+
+ps_flist *flist_make(ps_flists *all, u32 reserve) {
+    if (!reserve_by_ndx(all)) return NULL;
     ps_flist *l = calloc(1, sizeof *l);
     if (!l) return NULL;
     if (reserve) {
@@ -75,7 +93,7 @@ void flists_append(ps_flists *all, ps_flist *l) {
     else
         all->first = l;
     all->last = l;
-    all->list_count++;
+    all->by_ndx[all->by_ndx_head + all->list_count++] = l;
 }
 
 ps_flist *flists_add(ps_flists *all, u32 reserve) {
@@ -95,15 +113,23 @@ void flists_drop_first(ps_flists *all) {
         all->next_ndx_start = l->ndx_start + (i32)l->count + 1;
     }
     all->list_count--;
+    all->by_ndx_head = all->list_count ? all->by_ndx_head + 1 : 0;
     flist_free(l);
 }
 
 ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx) {
-    for (ps_flist *l = all->first; l; l = l->next) {
-        if (ndx < l->ndx_start) return NULL; /* the gap before a list is its directory, which is in an older list */
-        if (ndx - l->ndx_start < (i32)l->count) return l;
+    ps_flist **lists = all->by_ndx + all->by_ndx_head;
+    u32 low = 0, high = all->list_count; /* lists before `low` start at or before ndx, those from `high` on behind it */
+    while (low < high) {
+        u32 middle = low + (high - low) / 2;
+        if (lists[middle]->ndx_start <= ndx)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return NULL;
+    if (!low) return NULL;
+    ps_flist *l = lists[low - 1];
+    return ndx - l->ndx_start < (i32)l->count ? l : NULL; /* the gap behind a list is a directory, which is in an older list */
 }
 
 ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list) {

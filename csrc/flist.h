@@ -63,6 +63,8 @@ struct ps_flists {
     ps_flist *current;   /* sender: the list of the generator's last request (rsync's cur_flist); NULL: the first. Whoever drops
                           * the list sets it to the next one. */
     u32 list_count;      /* live lists */
+    ps_flist **by_ndx;   /* the live lists in order, from by_ndx[by_ndx_head] on: every request looks its list up */
+    u32 by_ndx_head, by_ndx_cap;
     u64 total_count;     /* entries ever added */
     i32 next_ndx_start;
     bool eof;            /* no more lists will come */
@@ -104,7 +106,7 @@ typedef struct ps_dir_entry {
 ps_flists *flists_new(ps_ctx *c);
 void flists_free(ps_flists *all);
 ps_flist *flists_add(ps_flists *all, u32 reserve);
-ps_flist *flist_make(const ps_flists *all, u32 reserve); /* with the ndx_start it will have, not yet seen by anybody */
+ps_flist *flist_make(ps_flists *all, u32 reserve); /* with the ndx_start it will have, not yet seen by anybody */
 void flists_append(ps_flists *all, ps_flist *l);         /* takes it over */
 void flist_free(ps_flist *l);                            /* one that was not appended */
 void flists_drop_first(ps_flists *all);
