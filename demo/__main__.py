@@ -30,7 +30,7 @@ def say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a smaller tree")
-    parser.add_argument("--rate", type=int, default=200, metavar="MBIT", help="of each server's link (default: 200)")
+    parser.add_argument("--rate", type=int, default=170, metavar="MBIT", help="of each server's link (default: 170)")
     parser.add_argument("--folder", type=Path, help="where all files go (default: a tmpfs if there is room, else /var/tmp)")
     parser.add_argument("--keep", action="store_true", help="keep the files and logs")
     options = parser.parse_args(arguments)

@@ -27,7 +27,7 @@ class Size:
     large_bytes: int
 
 
-FULL = Size(21_000, 320 * MIB, 220 * MIB)
+FULL = Size(20_500, 286 * MIB, 205 * MIB)
 SHORT = Size(3_000, 40 * MIB, 48 * MIB)
 
 
