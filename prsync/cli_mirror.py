@@ -122,6 +122,8 @@ def run(arguments: Sequence[str], say: Callable[[str], None]) -> int:
         os.path.abspath(given.texts["daemon-log"]) if "daemon-log" in given.texts else "",
     )  # fmt: skip
     place = MirrorPlace(given.texts.get("state-dir") or default_state_dir(os.environ), service)
+    if place.end_leftover():
+        say("prsync-mirror: the daemon of a mirror that was killed has been ended")
     nonce = secrets.token_bytes(limits.NONCE_BYTES)
     index = place.write(nonce)
     lease = numbers.get("lease", limits.LEASE_SECONDS_DEFAULT)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
+import signal
+import time
 from urllib.parse import quote
 
 import attrs
@@ -13,6 +16,7 @@ from prsync.config import load_config
 from prsync.errors import ConfigError, FileError
 from prsync.session.index_place import IndexPlace, index_place, nonce_file
 
+LEFTOVER_SECONDS, LOOK_SECONDS = 10.0, 0.05
 NAME_LIMIT = 100  # characters of the module's name that the folder's name shows
 
 
@@ -37,6 +41,7 @@ class MirrorPlace:
         shown = quote(service.module, safe=" ", errors="surrogateescape")[:NAME_LIMIT]
         self.folder = os.path.join(os.path.abspath(parent), "mirror", f"{shown}-{mark}")
         self.config = os.path.join(self.folder, "rsyncd.conf")
+        self.pid_file = os.path.join(self.folder, "pid")
         self._service = service
         try:
             os.makedirs(self.folder, 0o755, exist_ok=True)
@@ -64,6 +69,20 @@ class MirrorPlace:
         self._replace(nonce_file(place), nonce)
         return place
 
+    def end_leftover(self, seconds: float = LEFTOVER_SECONDS) -> bool:
+        """Ends the daemon of a prsync-mirror that was killed, and waits until it listens no more. False: there is none."""
+        found = _holder(self.pid_file)
+        if not found:
+            return False
+        deadline = time.monotonic() + seconds
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(found, signal.SIGTERM)
+        while _holder(self.pid_file) == found:
+            if time.monotonic() > deadline:
+                raise FileError(f"process {found}, the daemon of a mirror that was killed, does not end: end it by hand")
+            time.sleep(LOOK_SECONDS)
+        return True
+
     def _replace(self, path: str, data: bytes) -> None:
         try:
             fresh = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -74,12 +93,26 @@ class MirrorPlace:
             raise FileError(f"cannot write {path}: {error.strerror}") from error
 
 
+def _holder(pid_file: str) -> int:
+    """The process that holds the pid file locked; 0: none."""
+    try:
+        with open(pid_file, "r+b") as file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read(32) or 0)
+    except (OSError, ValueError):
+        return 0
+    return 0
+
+
 def configuration(service: Service, folder: str) -> str:
     """The daemon's rsyncd.conf: one module, read only, with peer connections and without nominations of its own."""
     world = {
         "port": service.port,
         "address": service.address,
         "log file": service.log,
+        "pid file": os.path.join(folder, "pid"),
         "lock file": os.path.join(folder, "slots"),
         "state dir": folder,
         "reverse lookup": "no",

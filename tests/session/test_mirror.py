@@ -23,11 +23,11 @@ SCRIPT = "import sys; from prsync.cli import mirror_main; sys.exit(mirror_main()
 class RunningMirror:
     """A prsync-mirror on 127.0.0.`host`; `said` is what it has printed."""
 
-    def __init__(self, home: pathlib.Path, origin: Daemon, host: int, *options: str) -> None:
+    def __init__(self, home: pathlib.Path, origin: Daemon, host: int, *options: str, port: int = 0) -> None:
         self.folder = home / f"mirror{host}"
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         self.address = f"127.0.0.{host}"
-        self.port = free_port()
+        self.port = port or free_port()
         self.out = self.folder / "out"
         self.url = f"rsync://{self.address}:{self.port}/m"
         words = [
@@ -87,8 +87,8 @@ def origin(home: pathlib.Path) -> Iterator[Daemon]:
 def start_mirror(home: pathlib.Path, origin: Daemon) -> Iterator[StartMirror]:
     running: list[RunningMirror] = []
 
-    def start(host: int, *options: str) -> RunningMirror:
-        running.append(RunningMirror(home, origin, host, *options))
+    def start(host: int, *options: str, port: int = 0) -> RunningMirror:
+        running.append(RunningMirror(home, origin, host, *options, port=port))
         return running[-1]
 
     yield start
@@ -175,6 +175,20 @@ def test_lease_of_a_mirror_that_was_killed_ends(origin: Daemon, start_mirror: St
     mirror.wait_for("registered as")
     os.killpg(mirror.process.pid, signal.SIGKILL)
     origin.wait_for_log(f"the lease of {mirror.url} has ended")
+
+
+def test_mirror_takes_the_place_of_one_that_was_killed(
+    origin: Daemon, start_mirror: StartMirror, home: pathlib.Path
+) -> None:
+    first = start_mirror(2)
+    first.wait_for("registered as")
+    first.process.kill()  # its daemon lives on
+    first.process.wait()
+    second = start_mirror(2, port=first.port)
+    second.wait_for("the daemon of a mirror that was killed has been ended")
+    second.wait_for("registered as")
+    assert bytes_from(pull(origin, home / "copy").stdout, second.url) > 5 << 20
+    assert "is started again" not in second.said
 
 
 def test_refusal_is_one_clear_line(home: pathlib.Path) -> None:
