@@ -125,6 +125,7 @@ def change(root: pathlib.Path) -> None:
     write(root / "text", b"all the same words\n" * 4000 + b"and more\n")
     os.utime(root / "empty", ns=(BEFORE, BEFORE + 2 * 10**9))
     os.chmod(root / "modes/0444", 0o640)
+    os.chmod(root / "photo.jpg", 0o755)
     shutil.rmtree(root / "gone")
     (root / "fifo").unlink()
     (root / "turns/file-to-dir").unlink()
