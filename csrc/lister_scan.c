@@ -90,7 +90,10 @@ static int stat_target(ps_lister *l, const char *path, size_t len, struct stat *
     size_t n;
     const char *real = lister_real(l, path, len, &n);
     int fd = root_openat(l->root, n ? real : ".", O_PATH, 0);
-    if (fd < 0) return -1;
+    if (fd < 0) {
+        if (errno == EXDEV) errno = ENOENT; /* it leads out of the module, where nothing is for a client */
+        return -1;
+    }
     int status = fstat(fd, st);
     close(fd);
     return status;

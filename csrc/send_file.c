@@ -43,7 +43,7 @@ static int open_failed(ps_send *s, int err) {
         ps_log(s->ctx, PS_LOG_WARNING, "file has vanished: %s\n", full_fname(s->ctx, s->path, shown));
     } else {
         s->ctx->io_error |= PS_IOERR_GENERAL;
-        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, err, "send_files failed to open %s", full_fname(s->ctx, s->path, shown));
+        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, err, "rsync: [sender] send_files failed to open %s", full_fname(s->ctx, s->path, shown));
     }
     return not_sent(s);
 }
@@ -57,7 +57,7 @@ int send_file_open(ps_send *s) {
     if (s->fd < 0) return open_failed(s, errno);
     if (fstat(s->fd, &st) < 0) {
         s->ctx->io_error |= PS_IOERR_GENERAL;
-        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, errno, "fstat failed");
+        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, errno, "rsync: [sender] fstat failed");
         return ps_fail(s->ctx, 11, errno, "fstat of %s failed", full_fname(s->ctx, s->path, shown));
     }
     if (!S_ISREG(st.st_mode)) { /* it was one when the list was made; --copy-devices is refused so far */
@@ -185,7 +185,7 @@ static int finish(ps_send *s) {
     if (s->read_error) {
         char shown[PS_FULL_FNAME];
         s->ctx->io_error |= PS_IOERR_GENERAL;
-        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, s->read_error, "read errors mapping %s", full_fname(s->ctx, s->path, shown));
+        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, s->read_error, "rsync: [sender] read errors mapping %s", full_fname(s->ctx, s->path, shown));
     }
     close(s->fd);
     s->fd = -1;

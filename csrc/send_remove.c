@@ -22,7 +22,7 @@ static int failed(ps_send *s, const char *what, const char *name) {
     if (errno == ENOENT)
         ps_log(s->ctx, PS_LOG_INFO, "sender file already removed: %s\n", name);
     else
-        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, errno, "sender failed to %s %s", what, name);
+        ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, errno, "rsync: [sender] sender failed to %s %s", what, name);
     return PS_OK;
 }
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prsync.options import Options
 
 STDOUT, STDERR = 1, 2
+OUTPUT_BUFFER = 4096  # --outbuf=B
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -84,6 +85,23 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+class _Buffered:
+    """Writes as soon as `size` bytes have come together; 0: at once."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self._size = descriptor, size
+        self._data = bytearray()
+
+    def write(self, data: bytes) -> None:
+        self._data += data
+        if len(self._data) >= self._size:
+            self.flush()
+
+    def flush(self) -> None:
+        data, self._data = self._data, bytearray()
+        _write(self._descriptor, bytes(data))
+
+
 def _run_daemon(words: Sequence[str]) -> int:
     from prsync.options_daemon import HELP, parse_daemon_options
     from prsync.session.daemon import run_daemon
@@ -134,15 +152,19 @@ def _run_client(options: Options) -> int:
     from prsync.session.output import Output
 
     _raise_on_signals()
-    output = Output(options, _charset(), lambda data: _write(STDOUT, data), lambda data: _write(STDERR, data))
-    request = make_request(options, output)
+    lines = _Buffered(STDOUT, OUTPUT_BUFFER if options.outbuf == "B" else 0)
+    output = Output(options, _charset(), lines.write, lambda data: _write(STDERR, data))
     try:
-        code = run_client(request)
-    except PrsyncError as error:
-        output.error(error)
-        code = error.code
-    if code:
-        output.ended(code, "Receiver", __version__)
+        request = make_request(options, output)
+        try:
+            code = run_client(request)
+        except PrsyncError as error:
+            output.error(error)
+            code = error.code
+        if code:
+            output.ended(code, "Receiver", __version__)
+    finally:
+        lines.flush()
     return int(code)
 
 

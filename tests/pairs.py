@@ -101,7 +101,8 @@ def pull(
 
     def masked(text: bytes) -> Iterator[bytes]:
         for line in text.replace(str(server.port).encode(), b"PORT").replace(os.fsencode(folder), b"HERE").splitlines():
-            kept = clean(re.sub(rb"\(code (\d+)\) at .*", rb"(code \1)", line))
+            # rsync says Receiver until its receiver and generator are two processes
+            kept = clean(re.sub(rb"\(code (\d+)\) at .*", rb"(code \1)", line.replace(b"[Receiver]", b"[receiver]")))
             if kept is not None:
                 yield kept
 

@@ -14,8 +14,11 @@ class Tap:
     `change(data, position)` gets each chunk with its position in the stream and returns what is passed on; None ends both sides.
     """
 
-    def __init__(self, port: int, change: Callable[[bytes, int], bytes | None] | None = None) -> None:
-        self._to, self._change = port, change
+    def __init__(
+        self, port: int, change: Callable[[bytes, int], bytes | None] | None = None, ask: Callable[[bytes], bytes] = bytes
+    ) -> None:
+        """`ask` alters what the client sends."""
+        self._to, self._change, self._ask = port, change, ask
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         self.sent, self.received = b"", 0
@@ -45,7 +48,7 @@ class Tap:
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
                 self.sent += data
-                daemon.sendall(data)
+                daemon.sendall(self._ask(data))
             daemon.shutdown(socket.SHUT_WR)
 
     def _down(self, client: socket.socket, daemon: socket.socket) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from prsync.engine import pull as engine_pull
 from prsync.engine.context import Context, Event
 from prsync.engine.rules import RuleSet
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import ExitCode, PrsyncError, StartError
 from prsync.net.handshake import Handshake
 from prsync.options import NOT_SPECIFIED_LEVEL, Options, as_bytes
 from prsync.options_server import allows_incremental, path_arguments, server_arguments
@@ -41,8 +41,16 @@ def pull(
     request: Request, handshake: Handshake, module: str, prepared: Prepared, fetcher: FetcherHandle | None = None
 ) -> ExitCode:
     negotiated = negotiate(request, handshake, module, fetcher is not None)
+    if takes_data(request.options) and request.options.mirrors == "only" and not (fetcher is not None and negotiated.nominate):
+        raise StartError(
+            "prsync: --mirrors=only: the origin knows no mirrors, or these options allow none; use --mirrors=auto to take its own data"
+        )
     session = PullSession(request, handshake, negotiated, prepared, fetcher)
     return session.run()
+
+
+def takes_data(options: Options) -> bool:
+    return not (options.dry_run or options.list_only)
 
 
 def negotiate(request: Request, handshake: Handshake, module: str, swarm: bool = False) -> Negotiated:
