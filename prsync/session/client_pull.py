@@ -43,7 +43,7 @@ def pull(
     negotiated = negotiate(request, handshake, module, fetcher is not None)
     if takes_data(request.options) and request.options.mirrors == "only" and not (fetcher is not None and negotiated.nominate):
         raise StartError(
-            "prsync: --mirrors=only: the origin knows no mirrors, or these options allow none; use --mirrors=auto to take its own data"
+            "prsync: --mirrors=only: no mirrors there, or not with these options; use --mirrors=auto to take its own data"
         )
     session = PullSession(request, handshake, negotiated, prepared, fetcher)
     return session.run()

@@ -317,7 +317,7 @@ def test_send_file_replaced_by_a_link_or_fifo_is_not_followed(tree: pathlib.Path
     os.mkfifo(tree / "c")
     session.ask(frame(request(1) + request(2)))
     assert [code for code, _ in session.messages] == [102, 102]
-    assert session.log[0][1].startswith(b'rsync: [sender] send_files failed to open "a": Too many levels of symbolic links (40)\n')
+    assert session.log[0][1].startswith(b'rsync: [sender] send_files failed to open "a": Too many levels of symbolic links')
     assert session.context.io_error == lib.PS_IOERR_GENERAL and not session.data
 
 
