@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="a tmpfs (default: /dev/shm)")
     parser.add_argument("--json", type=Path, default=None, help="where the results go (default: bench/results/DATE.json)")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda caught, frame: sys.exit(128 + caught))
     _own_network()
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
