@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def show(folder: Path, size: trees.Size, rate: int) -> int:
     log = folder / "log"
     log.mkdir()
-    with Network(f"prsync-demo-{os.getpid()}") as network:
+    with Network() as network:
         story = Story(Stage(network, folder, log), size, rate, say)
         story.set_up()
         start = time.monotonic()

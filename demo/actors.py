@@ -81,7 +81,7 @@ class Stage:
 
     def on(self, host: str, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Runs a command on a host to its end."""
-        words = ["ip", "netns", "exec", self.network.hosts[host].namespace, *command]
+        words = self.network.on(host, command)
         try:
             return subprocess.run(words, capture_output=True, text=True, timeout=RUN_SECONDS)
         except subprocess.TimeoutExpired as expired:

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,8 @@ BURST = "256kb"
 QUEUE = "2mb"
 
 
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+def _enter(keeper: int, command: Sequence[str]) -> list[str]:
+    return ["nsenter", f"--net=/proc/{keeper}/ns/net", *command]
 
 
 @dataclass
@@ -31,73 +30,84 @@ class Host:
     name: str
     address: str
     rate: int
-    namespace: str
+    keeper: int
+    """The process whose network namespace it is."""
     port: str
-    """The bridge's end of its link."""
+    """The switch's end of its link."""
 
 
 @dataclass
 class Network:
-    """All hosts, their processes and the counters of their links. Use as a context manager: nothing is left behind."""
+    """All hosts, their processes and the counters of their links. Use as a context manager: nothing is left behind.
 
-    tag: str
+    The namespaces have no names (`ip netns` needs mounts that a container may not allow): each is that of a waiting process.
+    """
+
     hosts: dict[str, Host] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def __enter__(self) -> Network:
-        # Orders of a process: the switch's namespace is kept by one that does nothing but wait.
-        self.switch = f"{self.tag}-switch"
-        _run("ip", "netns", "add", self.switch)
-        _run("ip", "-n", self.switch, "link", "add", "bridge", "type", "bridge")
-        _run("ip", "-n", self.switch, "link", "set", "bridge", "up")
-        self.keeper = self._spawn(self.switch, ["sleep", "infinity"], subprocess.DEVNULL)
+        self.switch = self._new_namespace()
+        self._in(self.switch, "ip", "link", "add", "bridge", "type", "bridge")
+        self._in(self.switch, "ip", "link", "set", "bridge", "up")
         return self
 
     def __exit__(self, *_: object) -> None:
+        ours = {os.readlink(f"/proc/{keeper}/ns/net") for keeper in (self.switch, *(h.keeper for h in self.hosts.values()))}
         for process in reversed(self.processes):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+        for entry in Path("/proc").iterdir():  # daemons' children that left their process group
+            with contextlib.suppress(OSError):
+                if entry.name.isdigit() and os.readlink(entry / "ns" / "net") in ours:
+                    os.kill(int(entry.name), signal.SIGKILL)
+        for process in self.processes:
             process.wait()
-        for name in (*(host.namespace for host in self.hosts.values()), self.switch):
-            found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True).stdout.split()
-            for pid in found:  # daemons' children that left their process group
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(pid), signal.SIGKILL)
-            subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+    def _new_namespace(self) -> int:
+        process = self._spawn(["unshare", "--net", "sleep", "infinity"], subprocess.DEVNULL)
+        limit = time.monotonic() + 10
+        while os.readlink(f"/proc/{process.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+            if process.poll() is not None or time.monotonic() > limit:
+                raise RuntimeError("no network namespace can be made here")
+            time.sleep(0.01)
+        return process.pid
+
+    def _in(self, keeper: int, *command: str) -> None:
+        done = subprocess.run(_enter(keeper, command), capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
 
     def add_host(self, name: str, rate: int) -> Host:
         """A host and its link, not yet limited."""
-        number = len(self.hosts) + 1
-        host = Host(name, f"{PREFIX}{number}", rate, f"{self.tag}-{name}", f"to-{name}"[:15])
+        host = Host(name, f"{PREFIX}{len(self.hosts) + 1}", rate, self._new_namespace(), f"to-{name}")
         self.hosts[name] = host
-        _run("ip", "netns", "add", host.namespace)
-        _run("ip", "-n", host.namespace, "link", "set", "lo", "up")
-        _run("ip", "-n", self.switch, "link", "add", host.port, "type", "veth", "peer", "name", "eth0", "netns", host.namespace)
-        _run("ip", "-n", self.switch, "link", "set", host.port, "master", "bridge", "up")
-        _run("ip", "-n", host.namespace, "address", "add", f"{host.address}/24", "dev", "eth0")
-        _run("ip", "-n", host.namespace, "link", "set", "eth0", "up")
+        end = ("type", "veth", "peer", "name", "eth0", "netns", str(host.keeper))
+        self._in(self.switch, "ip", "link", "add", host.port, *end)
+        self._in(self.switch, "ip", "link", "set", host.port, "master", "bridge", "up")
+        self._in(host.keeper, "ip", "link", "set", "lo", "up")
+        self._in(host.keeper, "ip", "address", "add", f"{host.address}/24", "dev", "eth0")
+        self._in(host.keeper, "ip", "link", "set", "eth0", "up")
         return host
 
     def limit_links(self) -> None:
         """From now on each link carries its rate in each direction and no more."""
         for host in self.hosts.values():
-            for namespace, device in (host.namespace, "eth0"), (self.switch, host.port):
+            for keeper, device in (host.keeper, "eth0"), (self.switch, host.port):
                 bucket = ("tbf", "rate", f"{host.rate}mbit", "burst", BURST, "limit", QUEUE)
-                _run("tc", "-n", namespace, "qdisc", "replace", "dev", device, "root", *bucket)
+                self._in(keeper, "tc", "qdisc", "replace", "dev", device, "root", *bucket)
+
+    def on(self, host: str, command: Sequence[str]) -> list[str]:
+        """The command that runs `command` on a host."""
+        return _enter(self.hosts[host].keeper, command)
 
     def start(self, host: str, command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
         """A process on a host, until the network is closed; its output goes to `log`."""
         with open(log, "ab") as output:
-            return self._spawn(self.hosts[host].namespace, command, output.fileno())
+            return self._spawn(self.on(host, command), output.fileno())
 
-    def _spawn(self, namespace: str, command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
+    def _spawn(self, command: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True)
         self.processes.append(process)
         return process
 
@@ -117,7 +127,7 @@ class Network:
         """Bytes that each host has sent and received so far, by its name."""
         ports = {host.port: name for name, host in self.hosts.items()}
         found = {}
-        for line in Path(f"/proc/{self.keeper.pid}/net/dev").read_text().splitlines()[2:]:
+        for line in Path(f"/proc/{self.switch}/net/dev").read_text().splitlines()[2:]:
             device, _, fields = line.partition(":")
             if device.strip() in ports:
                 numbers = fields.split()
