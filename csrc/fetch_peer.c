@@ -157,6 +157,7 @@ static void settle(ps_fetch *f, u32 at, u32 entry) {
     if (--r->left) return;
     if (!r->cancelled) fetch_note(f->m, PS_RECORD_DONE, r->id, 0, 0);
     drop(f, at);
+    if (!f->count) fetch_writer_end(&f->writer); /* others may need the slot while nothing is asked for here */
 }
 
 static int take_data(ps_fetch *f, const u8 *data, u32 len) {

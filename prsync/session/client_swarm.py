@@ -21,8 +21,9 @@ from prsync.protocol.frames import FrameType, Hello, Nomination, SourceReport, U
 from prsync.session.client_eligible import module_prefix
 from prsync.session.client_pump import Wire
 from prsync.sources.addresses import SourceURL
-from prsync.swarm.control import MSG_NOMINATE, Settings, SwarmControl
+from prsync.swarm.control import MSG_NOMINATE, SwarmControl
 from prsync.swarm.fetcher import FetcherHandle
+from prsync.swarm.settings import Settings
 from prsync.transfer.receiver import Need, Receiver
 
 

@@ -10,8 +10,6 @@ import json
 from collections import deque
 from collections.abc import Callable
 
-import attrs
-
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
 from prsync.engine.pull import Pull
@@ -19,8 +17,9 @@ from prsync.errors import EngineError, ExitCode
 from prsync.protocol import limits
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
 from prsync.sources.addresses import longest_below
-from prsync.swarm.fetcher import FetcherHandle
+from prsync.swarm.fetcher import SLOTS, FetcherHandle
 from prsync.swarm.scheduler import Policy, Scheduler
+from prsync.swarm.settings import Settings
 from prsync.swarm.wire import FETCH, SHRINK, Message, Messages, encode, encode_json, encode_number, number_of
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
@@ -29,25 +28,7 @@ ORIGIN = 0
 RECEIVE_BYTES = 1 << 18
 STEPS_PER_TURN = 64
 REPORT_SECONDS = 3.0
-
-
-@attrs.frozen
-class Settings:
-    """What the swarm is told of the run. origin_url: of the module; prefix: where the transfer's names lie within it.
-
-    bandwidth: bytes a second over all sources, 0 for no limit. only: the origin's data are not to be used.
-    """
-
-    origin_url: str
-    origin_address: str
-    prefix: bytes
-    family: int = 0
-    bind_address: str | None = None
-    connect_seconds: float = 0.0
-    proxy: tuple[str, str, str] | None = None
-    bandwidth: int = 0
-    only: bool = False
-    stall_seconds: float = limits.STALL_SECONDS
+BURST_SECONDS = 0.2
 
 
 class SwarmControl:
@@ -90,7 +71,7 @@ class SwarmControl:
     def _start(self, nomination: Nomination, now: float) -> None:
         s = self._settings
         route = {"family": s.family, "bind_address": s.bind_address, "connect_seconds": s.connect_seconds, "proxy": s.proxy}
-        self._post(encode_json(Message.GO, origin=s.origin_address, **route))
+        self._post(encode_json(Message.GO, origin=s.origin_address, slots=self._slots(), **route))
         if not self._no_data and not s.only:
             self._urls[ORIGIN] = Mirror(SourceKind.PEER, s.origin_url)
             self.scheduler.add_source(ORIGIN, s.origin_url, SourceKind.PEER, now, origin=True)
@@ -99,6 +80,12 @@ class SwarmControl:
             self.scheduler.add_source(number, mirror.url, mirror.kind, now)
         for number in self._urls:
             self._connect(number)
+
+    def _slots(self) -> int:
+        """With --bwlimit as much memory as a short time fills, so that the limit holds from the start."""
+        limit = self._settings.bandwidth
+        wanted = limit * BURST_SECONDS // self._fetcher.slot_size if limit else SLOTS
+        return int(min(max(wanted, limits.SOURCES_MAX + 4), SLOTS))
 
     def _connect(self, number: int) -> None:
         mirror = self._urls[number]

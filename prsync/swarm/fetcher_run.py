@@ -36,13 +36,13 @@ class Running:
 
 
 class Fetcher:
-    """go: origin (address), family, bind_address, connect_seconds, proxy ([host, port, login] or null)."""
+    """go: origin (address), family, bind_address, connect_seconds, slots, proxy ([host, port, login] or null)."""
 
     def __init__(
         self, connection: socket.socket, memory: mmap.mmap, slot_size: int, go: dict[str, Any], messages: Messages
     ) -> None:
         self._raw = connection
-        self._memory = Memory(memory, slot_size)
+        self._memory = Memory(memoryview(memory)[: int(go["slots"]) * slot_size], slot_size)
         self._messages = messages
         proxy = go.get("proxy")
         self._route = Route(

@@ -69,7 +69,7 @@ class Scheduler:
         source = self.sources[entry.source]
         source.received += size
         source.last_progress = now
-        source.overtaken = False
+        source.overtaken, source.silent = False, 0.0
         source.backoff = limits.BACKOFF_SECONDS
         source.refusals = 0
         _measure(source, size, now)
@@ -226,9 +226,8 @@ class Scheduler:
         self.requests[request.id] = request
         if not source.requests:
             # The stall clock of a source that was overtaken runs on, or a dead pair could hand work to and fro for ever.
-            clock = now - self.policy.stall_seconds / 2 if source.overtaken else now
-            source.last_progress = max(source.last_progress, clock)
-            source.sample_at, source.sample_bytes = now, 0
+            source.last_progress = now - source.silent
+            source.sample_at, source.sample_bytes = -1.0, 0
             source.busy_since = now
         source.requests[request.id] = request
         return Assign(request.id, source.id, unit)
@@ -311,11 +310,14 @@ class Scheduler:
         """The origin helps out where a mirror would take longer than the stall limit: last never means never."""
         if self._may_have(source, request.unit):
             return True
-        late = self._seconds_left(request, now) > self.policy.stall_seconds
+        holder = self.sources[request.source]
+        known = holder.rate > 0 or now - holder.last_progress > self.policy.stall_seconds / 2
+        late = known and self._seconds_left(request, now) > 2 * self.policy.stall_seconds
         return source.origin and source.id not in request.unit.excluded and late
 
     def _take_over(self, source: Source, victim: Request, now: float) -> list[Action]:
         unit, holder = victim.unit, self.sources[victim.source]
+        holder.silent = now - holder.last_progress
         holder.overtaken = victim.left >= unit.size or now - holder.last_progress > 2 * REQUEST_SECONDS
         self._release(victim.id, now)
         return [TakeOver(victim.id, self._assign(source, unit, now).request)]
@@ -329,6 +331,9 @@ class Scheduler:
 
 def _measure(source: Source, size: int, now: float) -> None:
     """Exponentially weighted rate over samples of at least 0.1 s."""
+    if source.sample_at < 0:  # a connection's handshake is not its rate: the clock starts with the first bytes
+        source.sample_at = now
+        return
     source.sample_bytes += size
     elapsed = now - source.sample_at
     if elapsed < 0.1:

@@ -98,6 +98,7 @@ class Source:
     backoff: float = limits.BACKOFF_SECONDS
     last_progress: float = 0.0
     overtaken: bool = False  # its last request was taken from it because nothing came
+    silent: float = 0.0  # seconds for which it held requests and delivered nothing, up to when they were taken from it
     received: int = 0
     busy_seconds: float = 0.0
     busy_since: float | None = None
@@ -118,9 +119,16 @@ class Source:
         return sum(r.left for r in self.requests.values())
 
     def report(self) -> SourceReport:
-        verdict = self.dropped or (Verdict.STALE if self.stale_files else Verdict.FINE)
+        verdict = self.dropped or self._verdict()
         milliseconds = min(int(self.busy_seconds * 1000), 2**32 - 1)
         return SourceReport(self.url, self.received, milliseconds, self.failures, self.bad_pieces, self.stale_files, verdict)
+
+
+    def _verdict(self) -> Verdict:
+        """Of a source that was in use to the end."""
+        if self.failures and not self.open:
+            return Verdict.DEAD
+        return Verdict.STALE if self.stale_files else Verdict.FINE
 
 
 @attrs.define

@@ -114,7 +114,7 @@ class Daemon:
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
         try:
-            errors = self.process.communicate(timeout=10)[1]
+            errors = self.process.communicate(timeout=30)[1]
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)

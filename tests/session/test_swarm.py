@@ -1,0 +1,274 @@
+"""Pulls through a swarm of real processes: an origin, mirrors, a stock rsyncd; each fault alone and all together."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from daemon_harness import Daemon, free_port
+from fault_proxy import FaultProxy
+
+import prsync
+
+MIB = 1 << 20
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(pathlib.Path(prsync.__file__).parents[1])}
+WORLD = f"uid = {os.getuid()}\ngid = {os.getgid()}\nstate dir = DIR/state\nuse chroot = no\n"
+MODULE = "[m]\npath = DIR/tree\ndigest index = yes\n"
+
+
+def fill(top: pathlib.Path, seed: int = 1) -> None:
+    rng = random.Random(seed)
+    for directory in ("a/b", "c"):
+        (top / directory).mkdir(parents=True)
+        for i in range(60):
+            (top / directory / f"f{i}").write_bytes(rng.randbytes(rng.choice([0, 1, 300, 4_000, 50_000])))
+    (top / "big").write_bytes(rng.randbytes(24 * MIB + 17))
+    (top / "c" / "middle").write_bytes(rng.randbytes(2 * MIB))
+    (top / "link").symlink_to("big")
+    for path in top.rglob("*"):
+        if not path.is_symlink():
+            os.utime(path, (1_500_000_000, 1_500_000_000))
+
+
+def contents(top: pathlib.Path) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for path in sorted(top.rglob("*")):
+        status = path.lstat()
+        data = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        found[str(path.relative_to(top))] = (data, status.st_mode, int(status.st_mtime))
+    return found
+
+
+class Swarm:
+    """An origin whose mirrors are made one by one; then `start` and `pull`."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.tree = folder / "origin" / "tree"
+        self.tree.mkdir(parents=True)
+        fill(self.tree)
+        self.lines: list[str] = []
+        self.running: list[Daemon | FaultProxy | subprocess.Popen[bytes]] = []
+        self.origin: Daemon | None = None
+
+    def _daemon(self, name: str, text: str) -> Daemon:
+        daemon = Daemon(self.folder / name, WORLD + text)
+        self.running.append(daemon)
+        index(daemon)
+        return daemon
+
+    def mirror(
+        self, name: str, fault: str = "none", change: Callable[[pathlib.Path], None] | None = None, rate: int = 0
+    ) -> FaultProxy:
+        copy = self.folder / name / "tree"
+        shutil.copytree(self.tree, copy, symlinks=True)
+        if change:
+            change(copy)
+        daemon = self._daemon(name, MODULE)
+        proxy = FaultProxy(daemon.port, fault, rate=rate)
+        self.running.append(proxy)
+        self.lines.append(f"mirror = rsync://127.0.0.1:{proxy.port}/m\n")
+        return proxy
+
+    def stock_mirror(self) -> None:
+        copy = self.folder / "stock"
+        shutil.copytree(self.tree, copy, symlinks=True)
+        port = free_port()
+        conf = self.folder / "stock.conf"
+        conf.write_text(
+            f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\nlog file = {self.folder}/stock.log\n[m]\npath = {copy}\n"
+        )
+        command = ["/usr/bin/rsync", "--daemon", "--no-detach", f"--config={conf}", f"--port={port}", "--address=127.0.0.1"]
+        self.running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
+        self.lines.append(f"mirror = rsync://127.0.0.1:{port}/m stock\n")
+
+    def start(self, settings: str = "") -> Daemon:
+        (self.folder / "origin").mkdir(exist_ok=True)
+        self.origin = self._daemon("origin", MODULE + "".join(self.lines) + settings)
+        return self.origin
+
+    def pull(self, *options: str, source: str = "m/") -> subprocess.CompletedProcess[str]:
+        assert self.origin
+        command = [
+            sys.executable,
+            "-m",
+            "prsync",
+            "-a",
+            "--stats",
+            "--mirror-timeout=3",
+            *options,
+            self.origin.url + source,
+            "dest/",
+        ]
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=90, env=ENVIRONMENT)
+
+    def sources(self, result: subprocess.CompletedProcess[str]) -> dict[int, str]:
+        """The statistics' line for each source, by port."""
+        found = {}
+        for line in result.stdout.splitlines():
+            if line.startswith("Source rsync://127.0.0.1:"):
+                found[int(line.split(":")[2].split("/")[0])] = line
+        return found
+
+    def stop(self) -> None:
+        # Proxies first: a daemon lets running transfers end.
+        for item in sorted(self.running, key=lambda item: not isinstance(item, FaultProxy)):
+            if isinstance(item, Daemon):
+                item.stop()
+            elif isinstance(item, FaultProxy):
+                item.close()
+            else:
+                item.terminate()
+                item.wait(10)
+
+
+def index(daemon: Daemon) -> None:
+    code = "import sys; from prsync.cli import control_main; sys.exit(control_main(sys.argv[1:]))"
+    subprocess.run(
+        [sys.executable, "-c", code, "index", "m", "--config", str(daemon.conf)], check=True, capture_output=True, timeout=60
+    )
+
+
+@pytest.fixture
+def swarm(tmp_path: pathlib.Path) -> Iterator[Swarm]:
+    made = Swarm(tmp_path)
+    yield made
+    made.stop()
+
+
+def received(line: str) -> int:
+    return int(line.split(": ", 1)[1].split(" bytes")[0].replace(",", ""))
+
+
+def data_bytes(top: pathlib.Path) -> int:
+    return sum(p.stat().st_size for p in top.rglob("*") if p.is_file() and not p.is_symlink())
+
+
+def test_swarm_pull_takes_everything_from_the_mirrors(swarm: Swarm) -> None:
+    first, second = swarm.mirror("m1"), swarm.mirror("m2")
+    origin = swarm.start()
+    result = swarm.pull()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    lines = swarm.sources(result)
+    assert received(lines[first.port]) + received(lines[second.port]) == data_bytes(swarm.tree)
+    assert received(lines[first.port]) > 0 and received(lines[second.port]) > 0
+    assert received(lines[origin.port]) == 0
+
+
+def test_swarm_pull_uses_a_stock_rsyncd_too(swarm: Swarm) -> None:
+    swarm.stock_mirror()
+    origin = swarm.start()
+    result = swarm.pull()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    lines = swarm.sources(result)
+    assert received(lines[origin.port]) == 0
+    assert sum(map(received, lines.values())) == data_bytes(swarm.tree)
+
+
+def test_swarm_pull_of_a_subdirectory_asks_for_the_right_paths(swarm: Swarm) -> None:
+    swarm.mirror("m1")
+    swarm.start()
+    result = swarm.pull(source="m/a/b")
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest" / "b") == contents(swarm.tree / "a" / "b")
+    assert any(received(line) for line in swarm.sources(result).values())
+
+
+def old_release(copy: pathlib.Path) -> None:
+    for path in [copy / "big", *(copy / "c").iterdir(), *(copy / "a" / "b").iterdir()]:
+        path.write_bytes(b"an older release")
+
+
+FAULTS = [("kill", None, "dead"), ("stall", None, "stalled"), ("flip", None, "corrupt"), ("none", old_release, "stale")]
+
+
+@pytest.mark.parametrize(("fault", "change", "verdict"), FAULTS, ids=[f[2] for f in FAULTS])
+def test_one_faulty_mirror_of_four_is_named_and_nobody_else(
+    swarm: Swarm, fault: str, change: Callable[[pathlib.Path], None] | None, verdict: str
+) -> None:
+    for name in ("m1", "m2", "m3"):
+        swarm.mirror(name, rate=3 * MIB // 2)
+    culprit = swarm.mirror("m4", fault, change, rate=3 * MIB // 2)
+    origin = swarm.start()
+    result = swarm.pull(*(["--mirror-timeout=2"] if fault == "stall" else []))  # well within the run
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    lines = swarm.sources(result)
+    named = {port: line for port, line in lines.items() if line.endswith(")")}
+    assert list(named) == [culprit.port] and f"({verdict})" in named[culprit.port], lines
+    origin.wait_for_log(f"127.0.0.1:{culprit.port}/m")
+
+
+def test_all_four_faults_of_eight_mirrors_still_make_the_tree(swarm: Swarm) -> None:
+    for name in ("m1", "m2", "m3", "m4"):
+        swarm.mirror(name, rate=40 * MIB)
+    for number, (fault, change, _) in enumerate(FAULTS):
+        swarm.mirror(f"bad{number}", fault, change, rate=40 * MIB)
+    swarm.start()
+    result = swarm.pull()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+
+
+def test_full_house_nominates_a_prsync_client_and_refuses_a_stock_one(swarm: Swarm) -> None:
+    swarm.mirror("m1")
+    origin = swarm.start("max connections = 1\nmax nominate connections = 5\n")
+    holder = origin.connect()
+    holder.sendall(b"@RSYNCD: 32.0 sha512 sha256 sha1 md5 md4\nm\n")
+    origin.read_until(holder, b"@RSYNCD: OK\n")
+    stock = subprocess.run(
+        ["/usr/bin/rsync", "-a", origin.url + "m/", "stockdest/"], cwd=swarm.folder, capture_output=True, text=True
+    )
+    assert stock.returncode == 5 and "max connections (1) reached" in stock.stdout + stock.stderr
+    result = swarm.pull()
+    holder.close()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+
+
+def test_mirrors_off_and_only_do_what_they_say(swarm: Swarm) -> None:
+    swarm.mirror("m1")
+    origin = swarm.start()
+    off = swarm.pull("--mirrors=off")
+    assert off.returncode == 0 and not swarm.sources(off)
+    shutil.rmtree(swarm.folder / "dest")
+    only = swarm.pull("--mirrors=only")
+    assert only.returncode == 0, only.stderr
+    assert origin.port not in swarm.sources(only)
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+
+
+def test_second_release_takes_only_gaps_of_changed_files(swarm: Swarm) -> None:
+    swarm.mirror("m1")
+    swarm.start()
+    assert swarm.pull().returncode == 0
+    data = bytearray((swarm.tree / "big").read_bytes())
+    data[5 * MIB : 5 * MIB + 100] = bytes(100)
+    for top in (swarm.tree, swarm.folder / "m1" / "tree"):
+        (top / "big").write_bytes(data)
+        os.utime(top / "big", (1_600_000_000, 1_600_000_000))
+    for daemon in swarm.running:
+        if isinstance(daemon, Daemon):
+            index(daemon)
+    result = swarm.pull()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    assert 0 < sum(map(received, swarm.sources(result).values())) < 100_000
+
+
+def test_bandwidth_limit_spans_all_sources(swarm: Swarm) -> None:
+    swarm.mirror("m1"), swarm.mirror("m2")
+    swarm.start()
+    before = time.monotonic()
+    result = swarm.pull("--bwlimit=10m")
+    assert result.returncode == 0, result.stderr
+    assert time.monotonic() - before > 0.8 * data_bytes(swarm.tree) / (10 * MIB)
