@@ -179,7 +179,8 @@ class Tracker:
 
     async def _receive(self, client: Client, message: dict[str, Any]) -> None:
         now = trio.current_time()
-        self.book.expire(now)
+        for record in self.book.expire(now):
+            await self._expired(record)
         match message["do"]:
             case "candidates":
                 await client.send({"candidates": self._candidates(now)})
