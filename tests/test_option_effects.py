@@ -88,6 +88,8 @@ EFFECTS = (
     Row("backup", "-a", "-b"),
     Row("backup-dir", "-ab", "--backup-dir=kept"),
     Row("suffix", "-ab", "--suffix=.old"),
+    Row("append", "-a --stats", "--append"),
+    Row("append-verify", "-a --stats", "--append-verify"),
     Row("modify-window", "-ai", "--modify-window=3"),
     fresh("owner", "-r", "-o", root=True),
     fresh("group", "-r", "-g", root=True),
@@ -173,6 +175,7 @@ ELSEWHERE = {
     "open-noatime": "tests/test_option_effects.py::test_open_noatime_leaves_the_sources_access_times",
     "one-file-system": "tests/test_option_effects.py::test_one_file_system_leaves_out_what_is_mounted",
     "remove-source-files": "tests/test_option_effects.py::test_remove_source_files_takes_them_away",
+    "inplace": "tests/test_option_effects.py::test_inplace_keeps_the_inode",
     "partial": "tests/session/test_client.py::test_interrupted_run_leaves_what_was_asked_for",
     "partial-dir": "tests/session/test_client.py::test_interrupted_run_leaves_what_was_asked_for",
     "delay-updates": "tests/transfer/test_receiver.py::test_pull_with_delayed_updates_renames_at_the_end",
@@ -442,3 +445,14 @@ def test_outbuf_decides_when_lines_come(setting: Setting, tmp_path: pathlib.Path
         first = time.monotonic() - begun
         process.communicate()
         assert (time.monotonic() - begun - first > 0.3) is early
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids="-from-".join)
+def test_inplace_keeps_the_inode(setting: Setting, tmp_path: pathlib.Path, pair: Pair) -> None:
+    for words, kept in (([], False), (["--inplace"], True)):
+        write(tmp_path / "big", b"old")
+        with open(tmp_path / "big", "rb") as old:
+            url = setting.servers[pair[1]].url
+            assert client(pair[0], ["-a", *words, url + "two/big", f"{tmp_path}/"], tmp_path).returncode == 0
+            assert os.path.samestat(os.fstat(old.fileno()), (tmp_path / "big").stat()) is kept
+        assert (tmp_path / "big").read_bytes() == (setting.folder / "two/big").read_bytes()
