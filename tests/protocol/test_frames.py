@@ -72,6 +72,20 @@ def test_frame_cut_short_is_malformed_or_valid_but_never_another_error(frame: fr
         assert "\n" not in error.text
 
 
+@given(FRAMES, st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 255)), min_size=1, max_size=6))
+def test_frame_with_changed_bytes_is_malformed_or_a_frame(frame: frames.ControlFrame, changes: list[tuple[int, int]]) -> None:
+    payload = bytearray(frames.encode_frame(frame))
+    for at, value in changes:
+        payload[at % len(payload)] = value
+    try:
+        decoded = frames.decode_frame(bytes(payload))
+    except MalformedFrame as error:
+        assert "\n" not in error.text
+    else:
+        if not isinstance(decoded, frames.UnknownFrame):
+            frames.encode_frame(decoded)
+
+
 @given(st.binary(max_size=200))
 def test_frame_of_garbage_is_malformed_or_skipped(payload: bytes) -> None:
     try:

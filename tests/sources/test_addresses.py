@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +115,9 @@ def test_ports_of_our_own_schemes_are_not_denied() -> None:
 def test_longest_below_counts_bytes_and_passes_over_what_is_no_source() -> None:
     assert longest_below(["rsync://h/m", "rsync://h/m/a/b/", "rsync://h/m/é", "file:///a/very/long/path"]) == 3
     assert longest_below([]) == 0
+
+
+@given(st.one_of(st.text(max_size=60), st.text(max_size=60).map("rsync://h/".__add__), st.text(max_size=60).map("rsync://".__add__)))
+def test_url_of_anything_is_a_source_or_refused(text: str) -> None:
+    with contextlib.suppress(ForbiddenSource):
+        assert parse_source_url(text).port not in DENIED_PORTS
