@@ -1,6 +1,8 @@
-"""python -m demo: an origin, two prsyncd mirrors and one stock rsyncd mirror on links of the same rate; a client mirrors a real
-tree from them, beside stock rsync on the same links. Real processes in network namespaces; needs root, leaves nothing behind.
-The exit status is 1 where a tree differs or an expectation fails, 2 where the demo cannot be shown.
+"""python -m demo: a client mirrors a real tree from an origin and its mirrors, beside stock rsync on the same links.
+
+The mirrors: a prsync-mirror, a prsyncd listed by hand, and a stock rsyncd listed by hand, all on links of the origin's rate. Real
+processes in network namespaces; needs root, leaves nothing behind. The exit status is 1 where a tree differs or an expectation
+fails, 2 where the demo cannot be shown.
 """
 
 from __future__ import annotations

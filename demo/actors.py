@@ -17,6 +17,7 @@ from demo.network import Network
 STOCK = "/usr/bin/rsync"
 PRSYNC = (sys.executable, "-c", "import sys; from prsync.cli import main; sys.exit(main())")
 PRSYNCD = (sys.executable, "-c", "import sys; from prsync.cli import daemon_main; sys.exit(daemon_main())")
+PRSYNC_MIRROR = (sys.executable, "-c", "import sys; from prsync.cli import mirror_main; sys.exit(mirror_main())")
 PRSYNCCTL = (sys.executable, "-c", "import sys; from prsync.cli import control_main; sys.exit(control_main())")
 MODULE = "release"
 START_SECONDS = 15.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -12,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo import trees
-from demo.actors import MODULE, PRSYNC, PRSYNCCTL, PRSYNCD, STOCK, DemoFailed, Run, Stage, differences
+from demo.actors import MODULE, PRSYNC, PRSYNC_MIRROR, PRSYNCCTL, PRSYNCD, STOCK, DemoFailed, Run, Stage, differences
 
 STOCK_PORT = 8873  # stock rsync's daemon on the origin's host
 PROXY_PORT = 8730  # before mirror2: honest until told otherwise
 HOSTS = ("origin", "mirror1", "mirror2", "mirror3", "client")
 ORIGIN_DATA_SHARE, ORIGIN_CONTROL_SHARE, TIME_RATIO, LITERAL_RATIO, EMPTY_INDEX_SHARE = 0.05, 0.01, 0.45, 1.1, 0.10
 ARGUMENTS = ("-a", "--delete", "--stats")
+MIRROR_SECONDS = 90.0  # within which a mirror has fetched, served and registered
 
 
 def _mb(count: float) -> str:
@@ -54,7 +56,8 @@ class Story:
         self.say(f"  first release: {self.files} files, {_mb(self.bytes)}, the largest of {_mb(self.large())}")
         self._start_daemons()
         self.warm("origin")
-        for name in ("mirror1", "mirror2", "mirror3"):
+        self.start_mirror1("registered as")
+        for name in ("mirror2", "mirror3"):
             self.refresh(name)
         self.stage.network.limit_links()
         self.say(f"  every server's link carries {self.rate} Mbit/s, the client's {self.rate * 5} Mbit/s")
@@ -74,7 +77,7 @@ class Story:
         for name in ("mirror1", "mirror2", "mirror3"):
             self.release(name).mkdir(parents=True)
         mirrors = (
-            f"mirror = rsync://{self.address('mirror1')}/{MODULE}\n"
+            "nominate = registered\n"
             f"mirror = rsync://{self.address('mirror2')}:{PROXY_PORT}/{MODULE}\n"
             f"mirror = rsync://{self.address('mirror3')}/{MODULE} stock\n"
         )
@@ -83,13 +86,42 @@ class Story:
         self.daemons["origin"] = stage.daemon("origin", "origin", PRSYNCD, self.origin_config)
         plain = stage.config("origin-stock", "", path)
         stage.daemon("origin", "origin-stock", [STOCK], plain, STOCK_PORT)
-        for name in ("mirror1", "mirror2"):
-            config = stage.config(name, "", f"path = {self.release(name)}\ndigest index = yes\n")
-            self.daemons[name] = stage.daemon(name, name, PRSYNCD, config)
+        config = stage.config("mirror2", "", f"path = {self.release('mirror2')}\ndigest index = yes\n")
+        stage.daemon("mirror2", "mirror2", PRSYNCD, config)
         stage.daemon("mirror3", "mirror3", [STOCK], stage.config("mirror3", "", f"path = {self.release('mirror3')}\n"))
         self.bad = stage.folder / "flip-bits"
         words = [sys.executable, "-m", "demo.corrupter", self.address("mirror2"), str(PROXY_PORT)]
         stage.network.start("mirror2", [*words, self.address("mirror2"), "873", str(self.bad)], stage.log / "corrupter.err")
+
+    def start_mirror1(self, until: str) -> None:
+        """One command that fetches, serves and registers; waits until it has said `until`."""
+        stage = self.stage
+        own = [f"--state-dir={stage.folder}/mirror1-state", f"--daemon-log={stage.log}/mirror1-daemon.log"]
+        words = [*PRSYNC_MIRROR, *own, f"--address={self.address('mirror1')}", *ARGUMENTS[:2], "--mirrors=off", self.url()]
+        before = self._mirror1_lines(until)
+        self.daemons["mirror1"] = stage.network.start("mirror1", [*words, f"{self.release('mirror1')}/"], self.mirror1_log)
+        self._await_mirror1(until, before)
+
+    def _refresh_mirror1(self) -> tuple[float, int]:
+        """SIGHUP: it pulls again. Returns its seconds and the bytes that the origin's link sent."""
+        before, sent, start = self._mirror1_lines("serving:"), self.stage.network.sent()["origin"], time.monotonic()
+        self.daemons["mirror1"].send_signal(signal.SIGHUP)
+        self._await_mirror1("serving:", before)
+        return time.monotonic() - start, self.stage.network.sent()["origin"] - sent
+
+    @property
+    def mirror1_log(self) -> Path:
+        return self.stage.log / "mirror1.log"
+
+    def _mirror1_lines(self, text: str) -> int:
+        return self.mirror1_log.read_text().count(text) if self.mirror1_log.exists() else 0
+
+    def _await_mirror1(self, text: str, before: int) -> None:
+        limit = time.monotonic() + MIRROR_SECONDS
+        while self._mirror1_lines(text) <= before:
+            if self.daemons["mirror1"].poll() is not None or time.monotonic() > limit:
+                raise DemoFailed(f"prsync-mirror does not come to say {text!r}:\n{self.mirror1_log.read_text()[-2000:]}")
+            time.sleep(0.05)
 
     def warm(self, host: str) -> None:
         """What an operator does after a release: `prsyncctl index`."""
@@ -212,7 +244,9 @@ class Story:
         shutil.rmtree(origin / "old")
         self.files, self.bytes = trees.count(self.release("origin"))
         self.warm("origin")
-        for name in ("mirror1", "mirror2", "mirror3"):
+        seconds, sent = self._refresh_mirror1()
+        self.say(f"  mirror1 refreshes: {seconds:.2f} s with its digests, {_mb(sent)} from the origin's link")
+        for name in ("mirror2", "mirror3"):
             run = self.refresh(name)
             self.say(f"  {name} refreshes: {run.seconds:.2f} s, {_mb(run.sent['origin'])} from the origin's link")
         stock = self.stock_run("stock")
@@ -247,11 +281,10 @@ class Story:
     def empty_index(self) -> None:
         self.say("\nEMPTY INDEX: the origin has lost its digest index; the client has nothing; mirror2 is honest again")
         self.bad.unlink()
+        self.start_mirror1("serving:")  # the origin may take its time to trust it again
         self.stage.network.kill(self.daemons["origin"])
-        shutil.rmtree(self.stage.folder / "origin-state")
+        shutil.rmtree(self.stage.folder / "origin-state" / "index")
         self.daemons["origin"] = self.stage.daemon("origin", "origin", PRSYNCD, self.origin_config)
-        config = self.stage.folder / "mirror1.conf"
-        self.daemons["mirror1"] = self.stage.daemon("mirror1", "mirror1", PRSYNCD, config)
         shutil.rmtree(self.stage.folder / "client" / "swarm")
         swarm = self.swarm_run("swarm")
         self.show("prsync", swarm)
