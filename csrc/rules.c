@@ -258,6 +258,9 @@ int ps_rules_put(ps_rules *r, int list, const ps_rule_op *ops, uint32_t count, c
     for (u32 i = 0; i < count; i++)
         if (ops[i].text_len > PS_LIMIT_NAME || ops[i].text_off > text_len || text_len - ops[i].text_off < ops[i].text_len)
             return ps_fail(r->ctx, 1, 0, "filter rule %u of %u is longer than its table", i + 1, count);
+    for (u32 i = 0; i < count; i++) /* texts are strings from here on */
+        if (ops[i].text_len && memchr(text + ops[i].text_off, 0, ops[i].text_len))
+            return ps_fail(r->ctx, 1, 0, "filter rule %u of %u has a NUL byte in it", i + 1, count);
     rule_table t = {(ps_rule_op *)(uintptr_t)ops, count, (char *)(uintptr_t)text, text_len};
     if (list != PS_RULES_PARSED)
         return rules_apply(r, list == PS_RULES_CVS ? &r->cvs : list == PS_RULES_DAEMON ? &r->daemon : &r->main, &t, false);

@@ -13,8 +13,8 @@ static size_t clean_path(char *path, size_t n) {
     size_t out = 0;
     for (size_t i = 0; i < n;) {
         while (i < n && path[i] == '/') i++;
-        size_t len = strcspn(path + i, "/");
-        if (len > n - i) len = n - i;
+        const char *slash = memchr(path + i, '/', n - i);
+        size_t len = slash ? (size_t)(slash - path) - i : n - i;
         if (len == 2 && path[i] == '.' && path[i + 1] == '.') {
             while (out && path[--out] != '/') {}
         } else if (len && !(len == 1 && path[i] == '.')) {

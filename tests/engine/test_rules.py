@@ -121,6 +121,12 @@ def test_put_table_beyond_its_text_is_refused() -> None:
         RuleSet(context, [(0, b"x" * 5000)])
 
 
+def test_put_rule_with_a_nul_byte_is_refused() -> None:
+    """Found by libFuzzer: as the name of a merge file it was cleaned for ever."""
+    with pytest.raises(EngineError, match="filter rule 2 of 2 has a NUL byte in it"):
+        RuleSet(Context(), [(0, b"x"), (lib.PS_RULE_MERGE, b"/a/b\0c")])
+
+
 # -- per-directory merge files -----------------------------------------------------------------------------------------
 
 
