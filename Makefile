@@ -13,6 +13,8 @@ test: native check
 
 test-slow: native
 	$(BIN)/pytest -m slow
+	$(BIN)/python csrc/build_native.py --sanitize
+	ASAN_OPTIONS=quarantine_size_mb=8 tools/sanitized $(BIN)/pytest -p no:cacheprovider -m slow tests/test_mutations.py
 
 # The C core's own tests and the replay of the fuzz corpus, under ASan and UBSan.
 test-sanitize: setup

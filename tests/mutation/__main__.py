@@ -1,7 +1,8 @@
 """Mutated sessions for as long as is wanted.
 
     python -m tests.mutation client|daemon [--seconds 600] [--seed 1]      with the core as built: memory is measured
-    tools/sanitized python -m tests.mutation client|daemon …               with csrc/build_native.py --sanitize
+    ASAN_OPTIONS=quarantine_size_mb=8 tools/sanitized python -m tests.mutation client|daemon …
+                                                                           after csrc/build_native.py --sanitize
     python -m tests.mutation client|daemon --case build/mutations/….case   one that was found, again
 """
 
