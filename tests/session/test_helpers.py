@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 
 from prsync.config import Config, load_config
-from prsync.session.daemon_helpers import Helpers
+from prsync.session.daemon_helpers import Helpers, Kind
+from prsync.session.index_place import keeps_digests
 
 
 class World:
@@ -24,7 +25,8 @@ class World:
         self.fails = False
         self.conf = folder / "conf"
         monkeypatch.setattr(os, "kill", lambda pid, number: self.killed.append(pid) if number == signal.SIGTERM else None)
-        self.helpers = Helpers(self, self.fork, lambda *args: 0, lambda: self.time)  # type: ignore[arg-type]
+        kinds = [Kind("indexer", keeps_digests, lambda *args: 0)]
+        self.helpers = Helpers(self, self.fork, kinds, lambda: self.time)  # type: ignore[arg-type]
 
     def line(self, text: str, warning: bool = False) -> None:
         self.lines.append(text)
