@@ -69,7 +69,7 @@ class Scheduler:
         source = self.sources[entry.source]
         source.received += size
         source.last_progress = now
-        source.overtaken, source.silent = False, 0.0
+        source.overtaken, source.silent, source.hushed = False, 0.0, False
         source.backoff = limits.BACKOFF_SECONDS
         source.refusals = 0
         _measure(source, size, now)
@@ -310,14 +310,16 @@ class Scheduler:
         """The origin helps out where a mirror would take longer than the stall limit: last never means never."""
         if self._may_have(source, request.unit):
             return True
+        # By its measured rate alone: a holder that stands still is dropped at the stall limit, and the origin's turn comes then.
         holder = self.sources[request.source]
-        known = holder.rate > 0 or now - holder.last_progress > self.policy.stall_seconds / 2
-        late = known and self._seconds_left(request, now) > 2 * self.policy.stall_seconds
+        ahead = sum(r.left for r in holder.requests.values() if r.id <= request.id)
+        late = holder.rate > 0 and ahead / holder.rate > 2 * self.policy.stall_seconds
         return source.origin and source.id not in request.unit.excluded and late
 
     def _take_over(self, source: Source, victim: Request, now: float) -> list[Action]:
         unit, holder = victim.unit, self.sources[victim.source]
         holder.silent = now - holder.last_progress
+        holder.hushed = holder.silent >= self.policy.stall_seconds / 2
         holder.overtaken = victim.left >= unit.size or now - holder.last_progress > 2 * REQUEST_SECONDS
         self._release(victim.id, now)
         return [TakeOver(victim.id, self._assign(source, unit, now).request)]

@@ -98,6 +98,7 @@ class Source:
     backoff: float = limits.BACKOFF_SECONDS
     last_progress: float = 0.0
     overtaken: bool = False  # its last request was taken from it because nothing came
+    hushed: bool = False  # its work was taken from it after half of the stall limit
     silent: float = 0.0  # seconds for which it held requests and delivered nothing, up to when they were taken from it
     received: int = 0
     busy_seconds: float = 0.0
@@ -128,6 +129,8 @@ class Source:
         """Of a source that was in use to the end."""
         if self.failures and not self.open:
             return Verdict.DEAD
+        if self.hushed:
+            return Verdict.STALLED
         return Verdict.STALE if self.stale_files else Verdict.FINE
 
 
