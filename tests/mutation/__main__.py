@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+import prsync._native as native
+
 from .client_side import ClientCases
 from .daemon_side import DaemonCases, record_requests_of
 from .findings import Findings
@@ -39,6 +41,8 @@ def main() -> int:
 
 def run(options: argparse.Namespace, scene: Scene) -> int:
     sanitized = "PRSYNC_SANITIZED" in os.environ
+    if sanitized != ("sanitize" in native.__file__):
+        raise SystemExit(f"this runs with {native.__file__}: use tools/sanitized, in the checkout")
     findings = Findings(pathlib.Path("build/mutations") / f"{options.side}{'-sanitized' if sanitized else ''}")
     if options.case:
         return again(options, scene, findings)
