@@ -195,11 +195,13 @@ FAULTS = [("kill", None, "dead"), ("stall", None, "stalled"), ("flip", None, "co
 def test_one_faulty_mirror_of_four_is_named_and_nobody_else(
     swarm: Swarm, fault: str, change: Callable[[pathlib.Path], None] | None, verdict: str
 ) -> None:
+    # The stall limit must lie well within the run; elsewhere it is far beyond what a busy machine makes of a good mirror.
+    rate, limit = (3 * MIB // 4, 4) if fault == "stall" else (3 * MIB // 2, 20)
     for name in ("m1", "m2", "m3"):
-        swarm.mirror(name, rate=3 * MIB // 2)
-    culprit = swarm.mirror("m4", fault, change, rate=3 * MIB // 2)
+        swarm.mirror(name, rate=rate)
+    culprit = swarm.mirror("m4", fault, change, rate=rate)
     origin = swarm.start()
-    result = swarm.pull(*(["--mirror-timeout=2"] if fault == "stall" else []))  # well within the run
+    result = swarm.pull(f"--mirror-timeout={limit}")
     assert result.returncode == 0, result.stderr
     assert contents(swarm.folder / "dest") == contents(swarm.tree)
     lines = swarm.sources(result)
