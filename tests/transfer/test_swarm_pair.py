@@ -206,7 +206,8 @@ def test_swarm_of_many_large_files_holds_few_descriptors(tmp_path: pathlib.Path)
     code = "import pathlib, sys; import test_swarm_pair as t; t.pull_many_large_files(pathlib.Path(sys.argv[1]))"
     places = [str(pathlib.Path(__file__).parent), *sys.path]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=120)
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     same = contents(tmp_path / "dest") == contents(tmp_path / "tree")
     assert same
