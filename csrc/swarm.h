@@ -151,6 +151,7 @@ int swarm_finish_file(ps_swarm *s, u32 job); /* everything is there and verified
 void swarm_queue_local(ps_swarm *s, u32 job);
 int swarm_add_to_bundle(ps_swarm *s, u32 job); /* to the one that is filling */
 int swarm_announce(ps_swarm *s, bool flush);
+int swarm_write_failed(ps_swarm *s, const swarm_job *j); /* errno: writing a job's file ended the run; PS_FAIL */
 int swarm_local_step(ps_swarm *s);      /* PS_OK, PS_AGAIN, PS_FULL, PS_FAIL */
 void swarm_local_stop(ps_swarm *s);
 

@@ -190,14 +190,6 @@ const u8 *ps_swarm_entries(const ps_swarm *s, size_t *len, u32 *count) {
 
 /* ---- delivery ------------------------------------------------------------------------------------- */
 
-static int write_failed(ps_swarm *s, const swarm_job *j) {
-    int err = errno;
-    char path[PS_LIMIT_NAME + 1] = "", shown[PS_FULL_FNAME];
-    ps_flist *list;
-    swarm_file(s, j, &list, path);
-    return ps_fail(s->p.c, 11, err, "write failed on %s: %s (%d)", full_fname(s->p.c, path, shown), strerror(err), err);
-}
-
 /* A small file is whole: checked before anything of it is written. */
 static int finish_small(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 *data) {
     u32 job = e->job;
@@ -226,7 +218,7 @@ static int finish_small(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 
     out_note_data(out);
     s->p.c->stats.literal_data += size;
     s->counts.delivered += (u64)size;
-    if (out_write(out, 0, data, (size_t)size) != PS_OK) return write_failed(s, j);
+    if (out_write(out, 0, data, (size_t)size) != PS_OK) return swarm_write_failed(s, j);
     return swarm_finish_file(s, job);
 }
 
@@ -262,7 +254,7 @@ static int deliver_large(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8
     swarm_job *j = &s->jobs[job];
     u64 at = (u64)(e->offset + e->got);
     bits = piece_log2((u64)j->size);
-    if (out_write(j->out, (i64)at, data, len) != PS_OK) return write_failed(s, j);
+    if (out_write(j->out, (i64)at, data, len) != PS_OK) return swarm_write_failed(s, j);
     out_note_data(j->out);
     e->got += (i64)len;
     s->p.c->stats.literal_data += (i64)len;

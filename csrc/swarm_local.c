@@ -112,7 +112,7 @@ static int open_basis(ps_swarm *s, swarm_job *j, const char *path) {
     return root_openat(p->dest, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
 }
 
-static int write_failed(ps_swarm *s, const swarm_job *j) {
+int swarm_write_failed(ps_swarm *s, const swarm_job *j) {
     int err = errno;
     char path[PS_LIMIT_NAME + 1] = "", shown[PS_FULL_FNAME];
     ps_flist *list;
@@ -132,7 +132,7 @@ static int take_partial(ps_swarm *s, swarm_job *j) {
         if (pread(s->basis_fd, data, n, (off_t)at) != (ssize_t)n) break;
         piece_digest(data, n, i, size, digest);
         if (memcmp(digest, j->piece_count > 1 ? j->pieces + i * 32 : j->root, 32) != 0) continue;
-        if (out_write(j->out, (i64)at, data, n) != PS_OK) status = write_failed(s, j);
+        if (out_write(j->out, (i64)at, data, n) != PS_OK) status = swarm_write_failed(s, j);
         s->p.c->stats.matched_data += (i64)n;
     }
     free(data);
@@ -210,7 +210,7 @@ static int copy_found(ps_swarm *s, swarm_job *j) {
         u64 start = (u64)i * (u64)h->block_length, at = start, n = 0;
         for (; out_missing(j->out, start + (u64)len, &at, &n); at += n) {
             if (out_copy(j->out, (i64)at, (i64)n, s->basis_fd, from + (i64)(at - start)) != PS_OK) {
-                if (errno) return write_failed(s, j);
+                if (errno) return swarm_write_failed(s, j);
                 return PS_DONE; /* the basis has shrunk: the rest comes from sources */
             }
             s->p.c->stats.matched_data += (i64)n;

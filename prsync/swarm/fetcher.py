@@ -17,8 +17,6 @@ from prsync.swarm.wire import Message, Messages
 
 SLOT_BYTES = 256 << 10
 SLOTS = 32
-RECORD_BYTES = 32
-RECORDS_PER_MESSAGE = 4096
 UNPRIVILEGED = "nobody"
 RECEIVE_BYTES = 1 << 18
 
