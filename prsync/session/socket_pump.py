@@ -95,7 +95,7 @@ class SocketPump:
 
     async def flush(self) -> None:
         """Writes the pump's output, with a time limit; what cannot be written is dropped. For the last words of a failure."""
-        with trio.move_on_after(self.timeout or 10), trio.CancelScope(shield=True):
+        with trio.CancelScope(deadline=trio.current_time() + (self.timeout or 10), shield=True):
             try:
                 await self._write()
             except (SocketError, StreamError):

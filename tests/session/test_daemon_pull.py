@@ -249,13 +249,19 @@ def test_timeout_ends_a_client_that_does_not_read(start_daemon: Start, tree: pat
     client = subprocess.Popen(["rsync", "-a", daemon.url + "mod/", f"{tmp_path}/dest/"], stderr=subprocess.DEVNULL)
     while not list((tmp_path / "dest").glob(".huge.*")):
         time.sleep(0.01)
-    client.send_signal(signal.SIGSTOP)
-    for child in pathlib.Path(f"/proc/{client.pid}/task/{client.pid}/children").read_text().split():
-        os.kill(int(child), signal.SIGSTOP)
-    daemon.wait_for_log("io timeout after 1 seconds -- exiting")
-    daemon.wait_for_log("rsync error: timeout in data send/receive (code 30)")
-    os.kill(client.pid, signal.SIGKILL)
-    client.wait()
+    children = pathlib.Path(f"/proc/{client.pid}/task/{client.pid}/children").read_text().split()
+    stopped = [client.pid, *map(int, children)]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        daemon.wait_for_log("io timeout after 1 seconds -- exiting")
+        daemon.wait_for_log("rsync error: timeout in data send/receive (code 30)")
+        daemon.signal(signal.SIGTERM)  # the worker is gone although the client still holds its connection
+        assert daemon.process.wait(timeout=20) == 0
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGKILL)
+        client.wait()
 
 
 def test_client_that_leaves_is_one_line_in_the_log(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
