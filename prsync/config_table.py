@@ -168,8 +168,8 @@ def _ours() -> tuple[Parameter, ...]:
         own(
             "mirror",
             Kind.LIST,
-            "repeatable: the URL of the module at a mirror, `rsync://HOST[:PORT]/MODULE[/PATH]`, `http`, `https` or `ftp`;"
-            " `stock` behind an rsync URL where the server is rsync's own and not a prsyncd",
+            "repeatable: the URL of the module at a mirror, `rsync://HOST[:PORT]/MODULE[/PATH]`;"
+            " `stock` behind it where the server is rsync's own and not a prsyncd",
             (),
         ),
         own(

@@ -7,7 +7,7 @@ from prsync.registry.nomination import Candidate
 from prsync.sources.addresses import ForbiddenSource, parse_source_url
 
 STOCK = "stock"
-KINDS = {"rsync": SourceKind.PEER, "http": SourceKind.HTTP, "https": SourceKind.HTTPS, "ftp": SourceKind.FTP}
+NOT_YET = ("rsyncs", "http", "https", "ftp")  # no client can take from them yet: to list one would have no effect
 
 
 def parse_mirror(value: str) -> Candidate:
@@ -22,11 +22,7 @@ def parse_mirror(value: str) -> Candidate:
         url = parse_source_url(words[0])
     except ForbiddenSource as error:
         raise ValueError(error.text) from None
-    if url.scheme not in KINDS:
-        raise ValueError(f'"mirror = {value}": {url.scheme} is not supported yet')
-    kind = KINDS[url.scheme]
-    if words[1:]:
-        if kind is not SourceKind.PEER:
-            raise ValueError(f'"mirror = {value}": only an rsync URL can be "{STOCK}"')
-        kind = SourceKind.RSYNCD
+    if url.scheme in NOT_YET:
+        raise ValueError(f'"mirror = {value}": {url.scheme} is not supported yet: list the mirror by its rsync URL')
+    kind = SourceKind.RSYNCD if words[1:] else SourceKind.PEER
     return Candidate(kind, str(url), listed=True)

@@ -12,9 +12,6 @@ from prsync.registry.listed import parse_mirror
         ("rsync://host/mod", SourceKind.PEER, "rsync://host/mod"),
         ("rsync://host:8730/mod/below stock", SourceKind.RSYNCD, "rsync://host:8730/mod/below"),
         ("  rsync://[2001:db8::1]/mod\tstock ", SourceKind.RSYNCD, "rsync://[2001:db8::1]/mod"),
-        ("https://host/pub/", SourceKind.HTTPS, "https://host/pub/"),
-        ("http://host/", SourceKind.HTTP, "http://host/"),
-        ("ftp://host/pub", SourceKind.FTP, "ftp://host/pub"),
     ],
 )
 def test_mirror_is_read_as_kind_and_url(value: str, kind: SourceKind, url: str) -> None:
@@ -25,7 +22,7 @@ def test_mirror_is_read_as_kind_and_url(value: str, kind: SourceKind, url: str) 
 @pytest.mark.parametrize(
     "value",
     ["", "rsync://host", "rsync://user@host/mod", "file:///srv", "rsync://host/mod other", "http://host/ stock",
-     "rsyncs://host/mod", "rsync://host:25/mod", "rsync://host/a/../b"],
+     "rsyncs://host/mod", "http://host/pub", "https://host/pub", "ftp://host/pub", "rsync://host:25/mod", "rsync://host/a/../b"],
 )  # fmt: skip
 def test_mirror_that_clients_could_not_use_is_refused(value: str) -> None:
     with pytest.raises(ValueError):

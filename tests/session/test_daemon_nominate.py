@@ -65,7 +65,7 @@ def wait_for_indexer(folder: pathlib.Path) -> None:
 
 
 def test_hello_is_answered_by_the_nomination_before_the_list(start_daemon: StartDaemon, tree: pathlib.Path) -> None:
-    settings = MIRROR + "mirror = rsync://127.0.0.8/m stock\nmirror = https://host/m\nnominate origin = equal\n"
+    settings = MIRROR + "mirror = rsync://127.0.0.8/m stock\nnominate origin = equal\n"
     daemon = start(start_daemon, tree, settings)
     client = SessionClient(daemon.port, b"m")
     assert client.negotiated.nominate
