@@ -281,7 +281,7 @@ class Story:
     def empty_index(self) -> None:
         self.say("\nEMPTY INDEX: the origin has lost its digest index; the client has nothing; mirror2 is honest again")
         self.bad.unlink()
-        self.start_mirror1("serving:")  # the origin may take its time to trust it again
+        self.start_mirror1("registered as")
         self.stage.network.kill(self.daemons["origin"])
         shutil.rmtree(self.stage.folder / "origin-state" / "index")
         self.daemons["origin"] = self.stage.daemon("origin", "origin", PRSYNCD, self.origin_config)

@@ -18,6 +18,7 @@ from prsync.registry.nomination import Candidate, network_of
 from prsync.sources.addresses import ForbiddenSource, SourceURL, parse_source_url, plain_address
 
 DOUBTS = frozenset({Verdict.DEAD, Verdict.STALLED, Verdict.CORRUPT, Verdict.STALE})  # verdicts that ask for a probe
+WAIT_DOUBLINGS = 4  # of the wait for a mirror that is not ready
 
 
 class LeaseRefused(Exception):
@@ -71,6 +72,7 @@ class Record:
     drained: bool = False  # the operator's
     failures: int = 0  # probes that failed one after the other
     why: str = ""  # the last of them
+    waits: int = 0  # probes of the check that found it not ready
     probing: bool = False
     probe_at: float = 0.0
     received: int = 0  # bytes that clients say they got from it
@@ -92,12 +94,14 @@ class Record:
 
 @attrs.frozen
 class Outcome:
-    """What a probe found. `final`: another try cannot help (false data, a foreign nonce). `wait`: not ready, seconds to wait."""
+    """What a probe found. `final`: another try cannot help (false data, a foreign nonce). `wait`: not ready, seconds to wait.
+    `asked`: the mirror was connected to, or at least called; else the probe does not count against its budget."""
 
     good: bool
     why: str = ""
     final: bool = False
     wait: float | None = None
+    asked: bool = True
 
 
 class LeaseBook:
@@ -210,6 +214,8 @@ class LeaseBook:
         """Notes a probe's outcome; the answer for whoever waits for the check of a request."""
         record.probing = False
         network = network_of(record.address)
+        if not outcome.asked:
+            self._give_back(network)
         if self._records.get(network) is not record:
             return None
         if outcome.good:
@@ -217,7 +223,9 @@ class LeaseBook:
         record.why = outcome.why
         if not record.checked:
             if outcome.wait is not None and now + outcome.wait < record.expires:
-                record.probe_at = now + outcome.wait
+                # Less and less often: the check must end before the budget does.
+                record.probe_at = now + outcome.wait * 2.0 ** min(record.waits, WAIT_DOUBLINGS)
+                record.waits += 1
                 return None
             del self._records[network]
             return Lease(LeaseStep.REFUSED, record.url, reason=outcome.why)
@@ -248,6 +256,14 @@ class LeaseBook:
             del self._probes[network]
             return 0.0
         return times[0] + limits.PROBE_BUDGET_SECONDS - now if len(times) >= limits.PROBE_BUDGET else 0.0
+
+    def _give_back(self, network: str) -> None:
+        """The last probe of the address was none."""
+        times = self._probes.get(network)
+        if times:
+            times.pop()
+            if not times:
+                del self._probes[network]
 
     def next_event(self) -> float | None:
         """When `expire` or `due` have something to do, unless something comes before."""

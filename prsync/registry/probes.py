@@ -73,7 +73,7 @@ def pick_samples(
 def probe(url: str, nonce: bytes, samples: Sequence[Sample], route: Route | None = None) -> Outcome:
     """Blocking, within PROBE_DEADLINE. Good when PROBE_RANGES samples (or all, where there are fewer) came and are sound."""
     if not samples:
-        return Outcome(False, "the origin has no digests of its files yet", wait=NOT_READY_SECONDS)
+        return Outcome(False, "the origin has no digests of its files yet", wait=NOT_READY_SECONDS, asked=False)
     target = parse_source_url(url)
     try:
         with PeerLink(target, route or Route(timeout=CONNECT_SECONDS), Hello(nonce=nonce), PROBE_DEADLINE) as link:

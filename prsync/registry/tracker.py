@@ -115,7 +115,8 @@ class Tracker:
             probe = partial(self._probe, record.url, record.nonce, samples)
             outcome = await trio.to_thread.run_sync(probe, abandon_on_cancel=True, limiter=self._threads)
         except PrsyncError as error:
-            outcome = Outcome(False, f"the origin could not check: {error.text}", wait=limits.PROBE_RETRY_SECONDS)
+            why = f"the origin could not check: {error.text}"
+            outcome = Outcome(False, why, wait=limits.PROBE_RETRY_SECONDS, asked=False)
         was, new = record.state, not record.checked
         answer = self.book.probed(record, outcome, trio.current_time())
         if new and answer is not None:

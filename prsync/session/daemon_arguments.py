@@ -168,3 +168,16 @@ def open_beneath(root: int, path: bytes, flags: int) -> int:
         return os.open(parts[-1] if parts else b".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
     finally:
         os.close(here)
+
+
+def follow_path(root: int, path: str) -> None:
+    """Makes the descriptor `root` that of the directory which now has the name `path`: a release may be published by a rename.
+    It stays with the old one where the name cannot be opened."""
+    try:
+        if os.path.samestat(os.stat(path), os.fstat(root)):
+            return
+        number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return
+    os.dup2(number, root, inheritable=False)  # whoever holds the number goes on in the new directory
+    os.close(number)

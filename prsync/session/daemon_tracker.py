@@ -18,6 +18,7 @@ from prsync.errors import ConfigError, FileError, PrsyncError
 from prsync.privileges import drop
 from prsync.registry.probes import Sample, pick_samples, probe
 from prsync.registry.tracker import Tracker
+from prsync.session.daemon_arguments import follow_path
 from prsync.session.daemon_identity import module_identity
 from prsync.session.daemon_log import DaemonLog
 from prsync.session.daemon_text import Refusal
@@ -28,9 +29,11 @@ from prsync.session.indexer import FLAG_WARM
 class Samples:
     """Random pieces of the module's files, by its digest index; an index without any has its indexer fill it, once."""
 
-    def __init__(self, place: IndexPlace, root: int) -> None:
-        """Raises EngineError when there is no index yet: the indexer makes it as it starts."""
+    def __init__(self, place: IndexPlace, root: int, path: str) -> None:
+        """`root`: descriptor of the module's directory, `path` its name. Raises EngineError when there is no index yet: the
+        indexer makes it as it starts."""
         self._root = root
+        self._path = path
         self._chance = random.Random(secrets.randbits(64))
         self._index = DigestIndex(place.index)
         self._indexer: socket.socket | None = None  # stays open: the indexer does nothing for who has gone
@@ -40,6 +43,7 @@ class Samples:
 
     def pick(self, prefixes: tuple[str, ...]) -> list[Sample]:
         """Raises EngineError when the index cannot be read."""
+        follow_path(self._root, self._path)
         found = pick_samples(self._index, self._root, prefixes, self._chance)
         if not found and self._indexer is not None and not self._asked:
             self._asked = True
@@ -70,6 +74,7 @@ def _open(config: Config, module: Module, environment: Mapping[str, str], log: D
     values = module.values
     place = index_place(config, module, environment)
     mine = tracker_place(place)
+    path = values.text("path", known)
     try:
         uid, groups = module_identity(values.text("uid", known), values.text("gid", known))
         if (os.geteuid() if uid is None else uid) == 0:
@@ -78,12 +83,12 @@ def _open(config: Config, module: Module, environment: Mapping[str, str], log: D
         raise ConfigError(f"module {module.name}: {refusal.log or refusal.text}") from None
     prepare(mine, uid, groups[0] if groups else None)
     try:
-        root = os.open(values.text("path", known), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         listener = listen(mine)
     except OSError as error:
         where = error.filename or mine.parent
         raise FileError(f"the tracker of module {module.name} cannot use {where}: {error.strerror}") from error
-    samples = Samples(place, root)
+    samples = Samples(place, root, path)
     try:
         drop(uid, groups, no_new_privileges)
     except OSError as error:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 import attrs
 
 from prsync.engine.index import DigestIndex, IndexStatus
-from prsync.session.daemon_arguments import open_beneath
+from prsync.session.daemon_arguments import follow_path, open_beneath
 
 FLAG_SUMS = 1
 FLAG_WARM = 0x40
@@ -174,17 +174,8 @@ class Indexer:
         return client.counts
 
     def _follow_path(self) -> None:
-        """Works on the directory that now has the module's name; on the old one where the name cannot be opened."""
-        if self.path is None:
-            return
-        try:
-            if os.path.samestat(os.stat(self.path), os.fstat(self.root)):
-                return
-            number = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            return
-        os.dup2(number, self.root, inheritable=False)  # walks under way have the number
-        os.close(number)
+        if self.path is not None:
+            follow_path(self.root, self.path)
 
     def begin_warming(self, client: Client) -> None:
         self._follow_path()

@@ -149,6 +149,29 @@ def test_budget_of_probes_bounds_requests_of_an_address() -> None:
     granted(book, limits.PROBE_BUDGET_SECONDS)
 
 
+def test_check_of_a_mirror_that_is_never_ready_leaves_most_of_its_budget() -> None:
+    book = LeaseBook()
+    book.receive(REQUEST, ADDRESS, 0.0)
+    tries, now = 0, 0.0
+    while book.records:
+        for record in book.due(now):
+            tries += 1
+            book.probed(record, Outcome(False, "still hashing", wait=1.0), now)
+        now += 0.5
+        book.expire(now)
+    assert 8 < tries < limits.PROBE_BUDGET // 2
+    granted(book, now)
+
+
+def test_probe_for_which_the_origin_lacks_digests_costs_no_budget() -> None:
+    book = LeaseBook()
+    for now in range(2 * limits.PROBE_BUDGET):
+        book.receive(REQUEST, ADDRESS, float(now))
+        (record,) = book.due(float(now))
+        book.probed(record, Outcome(False, "no digests", wait=1.0, asked=False), float(now))
+    granted(book, 100.0)
+
+
 @pytest.mark.parametrize("verdict, sooner", [
     (Verdict.FINE, False), (Verdict.REFUSED, False), (Verdict.DEAD, True), (Verdict.CORRUPT, True), (Verdict.STALE, True),
     (Verdict.STALLED, True),

@@ -65,7 +65,7 @@ def test_empty_index_has_no_samples_and_a_probe_waits(tmp_path: pathlib.Path) ->
         index.commit()
         assert pick_samples(index, -1, (), random.Random(1)) == []
     outcome = probe("rsync://192.0.2.1/m", bytes(16), [])
-    assert not outcome.good and outcome.wait and outcome.why == "the origin has no digests of its files yet"
+    assert not outcome.good and outcome.wait and not outcome.asked and outcome.why == "the origin has no digests of its files yet"
 
 
 class FakeLink:

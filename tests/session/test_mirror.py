@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -189,6 +190,27 @@ def test_mirror_takes_the_place_of_one_that_was_killed(
     second.wait_for("registered as")
     assert bytes_from(pull(origin, home / "copy").stdout, second.url) > 5 << 20
     assert "is started again" not in second.said
+
+
+def test_mirror_that_was_killed_is_registered_again_for_a_release_published_by_a_rename(
+    origin: Daemon, start_mirror: StartMirror, home: pathlib.Path
+) -> None:
+    mirror = start_mirror(2)
+    mirror.wait_for("registered as")
+    tree, following = origin.folder / "tree", origin.folder / "next"
+    following.mkdir()
+    for number in range(20):
+        (following / f"new{number}").write_bytes(os.urandom(3000 + number))
+    tree.rename(origin.folder / "old")
+    following.rename(tree)
+    shutil.rmtree(origin.folder / "old")
+    assert control(origin, "index", "m")[0] == 0
+    os.killpg(mirror.process.pid, signal.SIGKILL)
+    assert pull(origin, home / "copy").returncode == 0  # reports the mirror, which is dead
+    origin.wait_for_log(f"{mirror.url} 0 bytes dead")
+    mirror = start_mirror(2, port=mirror.port)
+    mirror.wait_for("registered as")
+    assert bytes_from(pull(origin, home / "again").stdout, mirror.url) >= 20 * 3000
 
 
 def test_refusal_is_one_clear_line(home: pathlib.Path) -> None:
