@@ -93,9 +93,20 @@ class Network:
     def limit_links(self) -> None:
         """From now on each link carries its rate in each direction and no more."""
         for host in self.hosts.values():
-            for keeper, device in (host.keeper, "eth0"), (self.switch, host.port):
-                bucket = ("tbf", "rate", f"{host.rate}mbit", "burst", BURST, "limit", QUEUE)
-                self._in(keeper, "tc", "qdisc", "replace", "dev", device, "root", *bucket)
+            self.limit_link(host)
+
+    def limit_link(self, host: Host) -> None:
+        for keeper, device in self._ends(host):
+            bucket = ("tbf", "rate", f"{host.rate}mbit", "burst", BURST, "limit", QUEUE)
+            self._in(keeper, "tc", "qdisc", "replace", "dev", device, "root", *bucket)
+
+    def free_link(self, host: Host) -> None:
+        """Takes the limit away."""
+        for keeper, device in self._ends(host):
+            self._in(keeper, "tc", "qdisc", "delete", "dev", device, "root")
+
+    def _ends(self, host: Host) -> tuple[tuple[int, str], ...]:
+        return (host.keeper, "eth0"), (self.switch, host.port)
 
     def on(self, host: str, command: Sequence[str]) -> list[str]:
         """The command that runs `command` on a host."""
