@@ -121,9 +121,10 @@ class Source:
 
     def report(self) -> SourceReport:
         verdict = self.dropped or self._verdict()
-        milliseconds = min(int(self.busy_seconds * 1000), 2**32 - 1)
+        # What it still holds when the run ends was taken over by others: it was at work until its last byte.
+        working = 0.0 if self.busy_since is None else max(0.0, self.last_progress - self.busy_since)
+        milliseconds = min(int((self.busy_seconds + working) * 1000), 2**32 - 1)
         return SourceReport(self.url, self.received, milliseconds, self.failures, self.bad_pieces, self.stale_files, verdict)
-
 
     def _verdict(self) -> Verdict:
         """Of a source that was in use to the end."""

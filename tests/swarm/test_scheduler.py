@@ -289,3 +289,15 @@ def test_job_that_has_ended_is_fetched_no_more() -> None:
     assert list(scheduler.waiting) == [other]
     assert not scheduler.requests
     assert not scheduler.sources[1].requests
+
+
+def test_report_of_a_source_whose_last_request_never_ended_has_the_time_of_its_bytes() -> None:
+    scheduler = Scheduler()
+    scheduler.add_source(0, "rsync://a/m", SourceKind.PEER, 0.0)
+    scheduler.source_open(0, 1.0)
+    scheduler.add_unit(large(1, 2))
+    (assign,) = scheduler.decide(1.0)
+    assert isinstance(assign, Assign)
+    scheduler.progress(assign.request, MIB, 1.5)
+    (report,) = scheduler.reports()
+    assert (report.received, report.milliseconds) == (MIB, 500)
