@@ -195,20 +195,15 @@ static int finish_small(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 
     u32 job = e->job;
     swarm_job *j = &s->jobs[job];
     u8 digest[32];
-    e->settled = true;
     blake3_hash(data, (size_t)j->size, digest);
     if (memcmp(digest, j->root, 32) != 0) {
-        u32 bundle = bundle_new(s);
-        if (bundle == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
-        bundle_put(s, bundle, job, entry_bytes(s, j));
-        s->bundles[bundle].announced = true;
-        free(j->gathered);
-        j->gathered = NULL;
-        j->got = 0;
-        return ps_event_add(s->p.c, PS_EV_SWARM_BAD, -1, r->id, job, &bundle, sizeof bundle)
+        /* It stays with its request: what is left of that is asked for elsewhere, together. */
+        e->got = e->length;
+        return ps_event_add(s->p.c, PS_EV_SWARM_BAD, -1, r->id, job, NULL, 0)
                    ? PS_OK
                    : ps_fail(s->p.c, 13, 0, "events were not drained before a delivery");
     }
+    e->settled = true;
     int status;
     i64 size = j->size;
     ps_out *out = swarm_open_output(s, job, &status);

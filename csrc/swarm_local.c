@@ -146,10 +146,11 @@ static i32 block_size(const ps_sum_head *h, i32 block) {
 static int note_match(void *owner, const u8 *literal, size_t n, i32 block) {
     ps_swarm *s = owner;
     (void)literal;
+    i32 matched = block < 0 ? 0 : block_size(&s->jobs[s->searching].head, block);
+    s->counts.local_bytes += n + (u64)matched;
     s->basis_at += (i64)n;
-    if (block < 0) return PS_OK;
-    if (s->found[block].basis < 0) s->found[block].basis = s->basis_at;
-    s->basis_at += block_size(&s->jobs[s->searching].head, block);
+    if (block >= 0 && s->found[block].basis < 0) s->found[block].basis = s->basis_at;
+    s->basis_at += matched;
     return PS_OK;
 }
 
@@ -216,6 +217,7 @@ static int copy_found(ps_swarm *s, swarm_job *j) {
             s->p.c->stats.matched_data += (i64)n;
         }
         copied += len;
+        s->counts.local_bytes += (u64)len;
         i = end;
         if (copied >= (i64)COPY_STEP) {
             j->announce = (u32)i;

@@ -8,8 +8,8 @@ typedef struct ps_swarm ps_swarm;
 /* events; a, b, code, text */
 #define PS_EV_SWARM_BUNDLE 101 /* whole small files are ready: a bundle, b bytes, code files */
 #define PS_EV_SWARM_RUN 102    /* missing pieces of a large file: a job, b bytes; text: first u32, last u32 (one past the last) */
-#define PS_EV_SWARM_BAD 103    /* a request brought bad bytes: a request, b job; code: piece, -1 a small file; text: bundle u32 that
-                                * asks for the small file again */
+#define PS_EV_SWARM_BAD 103    /* a request brought bad bytes: a request, b job; code: piece, -1 a small file. Either is among
+                                * what is left of the request */
 
 #define PS_EV_SWARM_ENDED 104  /* a: request; code: 0 all has come or is missing, 1 the source is busy; b: seconds to wait */
 
@@ -29,6 +29,7 @@ typedef struct ps_swarm_counts {
     uint32_t pending;       /* of them: answered `pending` */
     uint32_t later;         /* of them: no-data session, no digest yet; to be asked for again */
     uint32_t local_todo;    /* of them: wait for ps_swarm_step */
+    uint64_t local_bytes;   /* of bases, searched or copied */
     uint64_t delivered;     /* bytes that sources brought and that were used */
     uint32_t files;         /* settled by the swarm */
     uint32_t classic;       /* handed back to the classic transfer */
@@ -48,7 +49,7 @@ const ps_swarm_counts *ps_swarm_get_counts(const ps_swarm *s);
 int ps_swarm_ask(ps_swarm *s, bool flush);
 /* A digests frame of the origin, without its type byte. PS_OK, PS_FAIL. */
 int ps_swarm_digests(ps_swarm *s, const uint8_t *data, size_t len);
-/* Local work for about a millisecond: opening outputs, searching bases, announcing bundles and runs.
+/* Local work for some milliseconds at most: opening outputs, searching bases, announcing bundles and runs.
  * PS_OK: call again; PS_AGAIN: nothing to do; PS_FULL: events must be drained; PS_FAIL. */
 int ps_swarm_step(ps_swarm *s, bool flush);
 /* Files answered `pending` at or before `before` (ps_swarm_now) go the classic way. */

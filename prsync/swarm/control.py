@@ -27,6 +27,7 @@ MSG_NOMINATE = 117
 ORIGIN = 0
 RECEIVE_BYTES = 1 << 18
 STEPS_PER_TURN = 64
+LOCAL_BYTES_PER_TURN = 8 << 20  # sources are heard in between
 REPORT_SECONDS = 3.0
 BURST_SECONDS = 0.2
 
@@ -156,12 +157,14 @@ class SwarmControl:
             swarm.expire_pending(now - limits.PENDING_SECONDS)
         if swarm.counts.later:
             self._ask_later(swarm, now)
-        busy = True
+        busy, until = True, swarm.counts.local_bytes + LOCAL_BYTES_PER_TURN
         for _ in range(STEPS_PER_TURN):
             status = swarm.step(not self.scheduler.waiting and (idle or not self.scheduler.requests))
             self._drain()
             if status is Status.AGAIN:
                 busy = False
+                break
+            if swarm.counts.local_bytes >= until:
                 break
         self._try_again(now)
         self._release(now)
@@ -230,14 +233,8 @@ class SwarmControl:
 
     def _bad(self, event: Event, now: float) -> None:
         request = self.scheduler.requests.get(event.a)
-        excluded = request.unit.excluded if request else frozenset[int]()
-        bundle = int.from_bytes(event.text, "little")  # of a small file's own; a bad piece is among what is left of its request
-        again = [Unit(UnitKind.BUNDLE, bundle, 0, 1, limits.CUT_OVER_BYTES, excluded)] if event.code < 0 else []
-        if request is None:  # not its first bad file: the source has been dropped already
-            self.scheduler.waiting.extendleft(again)
-            return
-        units = self._leftovers(request.source) + again
-        self._act(self.scheduler.corrupt(request.source, units, now), now)
+        if request is not None:  # else the source has been dropped already, and what it held goes to others
+            self._act(self.scheduler.corrupt(request.source, self._leftovers(request.source), now), now)
 
     def _ended(self, number: int, busy: bool, seconds: int, now: float) -> None:
         request = self.scheduler.requests.get(number)

@@ -174,6 +174,21 @@ def test_swarm_pull_uses_a_stock_rsyncd_too(swarm: Swarm) -> None:
     assert sum(map(received, lines.values())) == data_bytes(swarm.tree)
 
 
+def stock_sessions(swarm: Swarm) -> int:
+    return (swarm.folder / "stock.log").read_text().count(" connect from ")
+
+
+def test_files_that_came_bad_are_asked_for_again_together(swarm: Swarm) -> None:
+    culprit = swarm.mirror("m1", "flip")
+    swarm.stock_mirror()
+    swarm.start()
+    result = swarm.pull()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    assert "corrupt" in swarm.sources(result)[culprit.port]
+    assert stock_sessions(swarm) <= 20  # the tree has 120 small files
+
+
 def test_swarm_pull_of_a_subdirectory_asks_for_the_right_paths(swarm: Swarm) -> None:
     swarm.mirror("m1")
     swarm.start()

@@ -21,10 +21,11 @@ class FakeCore:
         self.closed: list[int] = []
         self.given_up: list[tuple[int, bool]] = []
         self.bundles: list[int] = []
+        self.left = NOTHING_LEFT
 
     def close_request(self, request: int) -> core.Leftover:
         self.closed.append(request)
-        return NOTHING_LEFT
+        return self.left
 
     def open_bundle(self, request: int, bundle: int) -> core.Entries:
         self.bundles.append(bundle)
@@ -46,18 +47,15 @@ def control_with(*urls: str) -> tuple[SwarmControl, FakeCore]:
     return control, fake
 
 
-def bad_file(request: int, bundle: int) -> Event:
-    return Event(core.BAD, -1, request, 0, bundle.to_bytes(4, "little"))
-
-
-def test_every_bad_small_file_of_a_request_is_fetched_again() -> None:
+def test_bad_small_files_are_asked_for_together_elsewhere() -> None:
     control, fake = control_with("rsync://a/m", "rsync://b/m")
     control.scheduler.add_unit(Unit(UnitKind.BUNDLE, 0, 0, 1, 1000))
     (assigned,) = control.scheduler.decide(0.0)
     assert isinstance(assigned, Assign)
-    for bundle in (5, 6, 7):
-        control.event(bad_file(assigned.request, bundle))
-    assert sorted([*fake.bundles, *(unit.job for unit in control.scheduler.waiting)]) == [5, 6, 7]
+    fake.left = NOTHING_LEFT._replace(bundle=7, files=3, bundle_bytes=900)
+    for job in (5, 6, 7):
+        control.event(Event(core.BAD, -1, assigned.request, job, b""))
+    assert [*fake.bundles, *(unit.job for unit in control.scheduler.waiting)] == [7]
     verdicts = [control.scheduler.sources[number].dropped for number in (1, 2)]
     assert sorted(v is Verdict.CORRUPT for v in verdicts) == [False, True]
 
