@@ -310,14 +310,18 @@ bool gen_touch_up(ps_gen *g, ps_flist *l, ps_file *f) {
 
 /* ---- any entry ----------------------------------------------------------------------------------------- */
 
+/* The last name of a group leads nobody: the nearest one before it that waits for a leader is its last now. Names in between
+ * are what --compare-dest has; rsync takes such a name for a waiting one and never makes those that do wait. */
 void gen_skipped_link(ps_gen *g, ps_flist *of, ps_file *f) {
-    /* The last name of a group is left out: the nearest one before it that waited for a leader is its last now. */
     f->flags |= PS_F_SKIP_HLINK;
     if (!(f->flags & PS_F_HLINK_LAST)) return;
-    ps_flist *l = NULL;
-    ps_file *prev = gen_prior_link(g, of, f, &l, NULL);
-    if (!prev || prev->flags & (PS_F_HLINK_DONE | PS_F_FILE_SENT)) return;
-    prev->flags |= PS_F_HLINK_LAST;
+    ps_flist *l = of;
+    ps_file *prev = f;
+    do {
+        prev = gen_prior_link(g, l, prev, &l, NULL);
+        if (!prev || prev->flags & (PS_F_HLINK_DONE | PS_F_FILE_SENT)) return;
+    } while (!(prev->flags & PS_F_HLINK_WAITS));
+    prev->flags = (u16)((prev->flags & ~PS_F_HLINK_WAITS) | PS_F_HLINK_LAST);
     l->in_progress--;
     ps_flist *cur = g->cur;
     g->cur = l;

@@ -209,6 +209,7 @@ static void unchanged(ps_gen *g, gen_item *it, struct stat *st, const char *part
 /* A file of a group without a leader and with names still to come waits: a later one may be up to date. */
 static bool waits_for_group(ps_gen *g, gen_item *it) {
     if (!g->c->o.hard_links || !hlink_not_last(it->f)) return false;
+    it->f->flags |= PS_F_HLINK_WAITS;
     it->l->in_progress++;
     return true;
 }
@@ -235,6 +236,9 @@ void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct st
     if (g->c->alt_count && (statret != 0 || o->alt_kind != PS_ALT_COPY)) {
         int j = gen_try_reg(g, it, b.buf, st, statret == 0);
         if (j == GEN_ALT_DONE) {
+            /* --compare-dest has it, so it leads nobody. Not the last name: a later one that is made may take it along. */
+            if (gen_follows_links(g, it) && (it->f->flags & (PS_F_HLINK_LAST | PS_F_HLINK_DONE)) == PS_F_HLINK_LAST)
+                gen_skipped_link(g, it->l, it->f);
             if (o->remove_source_files == 1 && !o->dry_run) gen_send_success(g, it->ndx);
             return;
         }

@@ -133,7 +133,7 @@ bool gen_link_check(ps_gen *g, gen_item *it, int statret, struct stat *st) {
             if (!(prev->flags & PS_F_FILE_SENT)) return false; /* no leader yet */
             e->hlink_prev = pe->hlink_prev;
             pe->hlink_prev = it->ndx;
-            it->f->flags |= PS_F_FILE_SENT;
+            it->f->flags |= PS_F_FILE_SENT | PS_F_HLINK_WAITS;
             it->l->in_progress++;
             return true;
         }
@@ -193,7 +193,8 @@ void gen_finish_link(ps_gen *g, gen_item *it, const struct stat *st, int alt) {
         struct stat there;
         int statret = other.dirfd < 0 ? -1 : fstatat(other.dirfd, other.leaf, &there, AT_SYMLINK_NOFOLLOW);
         bool ok = link_to(g, &other, statret, &there, from, st, path);
-        l->in_progress--;
+        if (other.f->flags & PS_F_HLINK_WAITS) l->in_progress--; /* one that --compare-dest has is linked too, but did not wait */
+        other.f->flags &= (u16)~PS_F_HLINK_WAITS;
         if (ok && g->c->o.remove_source_files == 1 && !g->c->o.dry_run) gen_send_success(g, prev);
         prev = next;
     }

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from kinds_of_tree import change, fill, tree_differences
+from kinds_of_tree import change, fill, snapshot, tree_differences
 from pairs import PAIRS, REFERENCE, RSYNC, Result, Server, pull
 
 pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
@@ -31,7 +31,7 @@ VARIANTS: tuple[tuple[str, ...], ...] = (
     ("--delay-updates",),
     ("--link-dest=../prior",),
     ("--copy-dest=../prior", "-c"),
-    ("--compare-dest=../prior", "--no-H"),  # with -H, and with -I and -H, stock rsync's own run does not end
+    ("--compare-dest=../prior", "--no-H"),  # with -H stock rsync's own run does not end
     ("--files-from=FOLDER/names", "-r"),
     ("-R",),
     ("--partial-dir=.part",),
@@ -134,3 +134,19 @@ def test_variant_leaves_what_stock_leaves(pairings: Pairings, words: tuple[str, 
     given = (*BASIC, f"--protocol={protocol}", *words)
     reference = pairings.steps(REFERENCE, given, ("two/",), prepared=True)
     check(pairings.steps(pair, given, ("two/",), prepared=True), reference)
+
+
+@pytest.mark.parametrize("words", [(), ("--no-i-r",)], ids=shown)
+@pytest.mark.parametrize("daemon", ["prsyncd", "stock"])
+def test_compare_dest_and_hard_links_leave_every_name_in_one_of_both(
+    pairings: Pairings, daemon: str, words: tuple[str, ...]
+) -> None:
+    place = pairings.folder / f"compare-{daemon}{len(words)}"
+    place.mkdir()
+    copy_tree(pairings.folder / "one", place / "prior")
+    result = pull("prsync", pairings.servers[daemon], (*BASIC, "--compare-dest=../prior", *words), ["two/"], place)
+    assert (result.code, result.errors) == (0, ())
+    prior, wanted = snapshot(place / "prior"), snapshot(pairings.folder / "two")
+    linked = [name for name, entry in wanted.items() if entry[6] is not None]
+    assert b"hard-4" in linked
+    assert [name for name in linked if wanted[name][5] != (result.tree if name in result.tree else prior)[name][5]] == []

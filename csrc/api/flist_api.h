@@ -18,6 +18,7 @@
 #define PS_F_SKIP_HLINK 0x0400
 #define PS_F_DIR_CREATED 0x0800  /* receiver */
 #define PS_F_MISSING_DIR 0x1000  /* receiver: below it nothing is made */
+#define PS_F_HLINK_WAITS 0x1000  /* receiver, not a directory: waits for its group's leader; its list counts it in in_progress */
 #define PS_F_SKIP_GROUP 0x2000
 #define PS_F_TIME_FAILED 0x4000
 #define PS_F_FILE_SENT 0x8000

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
-from generator import DEL_STATS, DOT, LOCAL, TRANSFER, WHEN, XNAME, Entry, Trial, directory, only, put
+from generator import DEL_STATS, DONE, DOT, LOCAL, TRANSFER, WHEN, XNAME, Entry, Item, Trial, directory, only, put
 
 from prsync.engine.native import lib
 
@@ -43,6 +43,30 @@ def test_names_are_linked_to_one_that_is_up_to_date(root: Path) -> None:
     items = Trial(root, (-1, PAIR), hard_links=1).finish()
     assert sorted(i.ndx for i in items if i.ndx >= 1) == [1, 3]
     assert len({(root / n).stat().st_ino for n in "abc"}) == 1
+
+
+@pytest.mark.parametrize("incremental", [0, 1])
+@pytest.mark.parametrize("equal", ["a", "b", "c", "ab", "ac", "bc", "abc"])
+def test_names_that_compare_dest_lacks_are_made_and_the_run_ends(root: Path, equal: str, incremental: int) -> None:
+    for name in equal:
+        put(root.parent / "alt" / name)
+    first = 1 + incremental  # ndx of "a"
+    names = [DOT, *(Entry(name, group=first, first=name == "a") for name in "abc")]
+    trial = Trial(root, (-1, names), hard_links=1, alt_kind=lib.PS_ALT_COMPARE, inc_recurse=incremental)
+    trial.context.add_alternate_dir(b"../alt")
+    trial.eof()
+    items = []
+    if equal != "abc":
+        trial.step()
+        items = trial.items()
+        (leader,) = ["abc"[i.ndx - first] for i in items if i.iflags & TRANSFER]
+        assert leader not in equal
+        put(root / leader)
+        trial.settle("abc".index(leader) + first)
+    items += trial.finish()
+    assert items.count(Item(DONE)) == 5  # the run has come to its end
+    assert set("abc") - set(equal) <= set(os.listdir(root))
+    assert len({(root / name).stat().st_ino for name in os.listdir(root)}) <= 1
 
 
 def test_failed_leader_hands_over_to_nobody_and_the_run_ends(root: Path) -> None:
