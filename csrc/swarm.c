@@ -139,6 +139,23 @@ static void queue_job(ps_swarm *s, u32 job) {
     s->queue_len++;
 }
 
+static u32 unqueue_job(ps_swarm *s) {
+    u32 job = s->queue_head;
+    s->queue_head = s->jobs[job].next;
+    if (s->queue_head == SWARM_NONE) s->queue_tail = SWARM_NONE;
+    s->queue_len--;
+    return job;
+}
+
+int ps_swarm_stop_joining(ps_swarm *s) {
+    s->closed = true;
+    while (s->queue_len) {
+        s->counts.undecided--;
+        if (swarm_to_classic(s, unqueue_job(s), false) != PS_OK) return PS_FAIL;
+    }
+    return PS_OK;
+}
+
 static int take_jobs(ps_swarm *s) {
     size_t count = 0;
     const ps_gen_job *found = gen_jobs(s->p.gen, &count);
@@ -160,7 +177,7 @@ static int take_jobs(ps_swarm *s) {
         }
     }
     gen_jobs_taken(s->p.gen);
-    return PS_OK;
+    return s->closed ? ps_swarm_stop_joining(s) : PS_OK;
 }
 
 /* Bytes that the answer for a job will have, roughly. */
@@ -194,9 +211,7 @@ static int send_ask(ps_swarm *s, u32 want) {
         if (count && s->window_bytes + bytes > SWARM_WINDOW_BYTES) break;
         s->window_bytes += bytes;
         s->window_entries++;
-        s->queue_head = j->next;
-        if (s->queue_head == SWARM_NONE) s->queue_tail = SWARM_NONE;
-        s->queue_len--;
+        unqueue_job(s);
         j->state = JOB_ASKED;
         if (j->basis_size > 0) bits[count / 8] = (u8)(bits[count / 8] | 1u << (count % 8));
         if (run_len && j->ndx == run_first + (i32)run_len) {
@@ -244,6 +259,7 @@ int ps_swarm_give_up_later(ps_swarm *s) {
     for (u32 job = 0; job < s->job_count && s->counts.later; job++) {
         if (s->jobs[job].state != JOB_LATER) continue;
         s->counts.later--;
+        swarm_say_undelivered(s, &s->jobs[job]);
         if (gen_route_swarm(s->p.gen, s->jobs[job].ndx) != PS_OK || swarm_settle(s, job, PS_SETTLED_FAILED) != PS_OK) return PS_FAIL;
     }
     return PS_OK;
@@ -280,7 +296,7 @@ static int decided(ps_swarm *s, swarm_ask *a, u32 entry, bool joins, bool no_dig
         pieces_root(j->pieces, (u64)j->size, root);
         if (memcmp(root, j->root, 32) != 0) return malformed(s, "the pieces do not make the file's digest");
     }
-    return joins ? swarm_ready(s, job) : swarm_to_classic(s, job, no_digest);
+    return joins && !s->closed ? swarm_ready(s, job) : swarm_to_classic(s, job, no_digest);
 }
 
 /* Reserves what a good answer brings. Counts follow from the file's size alone, which met its limits in the file list. */

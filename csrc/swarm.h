@@ -103,7 +103,7 @@ typedef struct swarm_block { /* where a block of the new file lies in the basis;
 struct ps_swarm {
     ps_swarm_parts p;
     ps_swarm_counts counts;
-    bool no_data;
+    bool no_data, closed; /* closed: nothing joins any more */
     char *prefix;
     size_t prefix_len; /* 0: none */
     size_t below_len;  /* bytes by which a mirror may lengthen a path: its tree lies below its module's root */
@@ -148,6 +148,7 @@ int swarm_ready(ps_swarm *s, u32 job); /* the digest answer is complete */
 int swarm_settle(ps_swarm *s, u32 job, ps_settled how);
 ps_out *swarm_open_output(ps_swarm *s, u32 job, int *status); /* NULL: status is PS_OK when the file has failed and is settled */
 int swarm_finish_file(ps_swarm *s, u32 job); /* everything is there and verified */
+void swarm_say_undelivered(ps_swarm *s, const swarm_job *j); /* an error line */
 void swarm_queue_local(ps_swarm *s, u32 job);
 int swarm_add_to_bundle(ps_swarm *s, u32 job); /* to the one that is filling */
 int swarm_announce(ps_swarm *s, bool flush);

@@ -415,18 +415,25 @@ int ps_swarm_close_request(ps_swarm *s, u32 id, ps_leftover *left) {
 
 /* ---- giving up ------------------------------------------------------------------------------------ */
 
-static int give_up(ps_swarm *s, u32 job, bool vanished) {
-    swarm_job *j = swarm_job_at(s, job);
-    if (!j) return PS_OK;
+static void say(ps_swarm *s, const swarm_job *j, int level, const char *what) {
     char path[PS_LIMIT_NAME + 1] = "", shown[PS_FULL_FNAME];
     ps_flist *list;
     swarm_file(s, j, &list, path);
-    full_fname(s->p.c, path, shown);
+    ps_log(s->p.c, level, "%s %s\n", what, full_fname(s->p.c, path, shown));
+}
+
+void swarm_say_undelivered(ps_swarm *s, const swarm_job *j) {
+    say(s, j, PS_LOG_ERROR_XFER, "rsync: [receiver] no source delivered");
+}
+
+static int give_up(ps_swarm *s, u32 job, bool vanished) {
+    swarm_job *j = swarm_job_at(s, job);
+    if (!j) return PS_OK;
     if (vanished) {
         s->p.c->io_error |= PS_IOERR_VANISHED;
-        ps_log(s->p.c, PS_LOG_WARNING, "file has vanished: %s\n", shown);
+        say(s, j, PS_LOG_WARNING, "file has vanished:");
     } else {
-        ps_log(s->p.c, PS_LOG_ERROR_XFER, "rsync: [receiver] no source delivered %s\n", shown);
+        swarm_say_undelivered(s, j);
     }
     if (j->out) out_abort(j->out, true);
     j->out = NULL;

@@ -57,7 +57,9 @@ int ps_swarm_expire_pending(ps_swarm *s, double before);
 void ps_swarm_set_now(ps_swarm *s, double now); /* the caller's clock: seconds */
 /* No-data session: asks again for the files that had no digest at or before `before`. */
 int ps_swarm_again(ps_swarm *s, double before);
-/* No-data session: gives up what has no digest; the files fail. */
+/* What has not joined the swarm goes the classic way, now and from now on (in a no-data session: is asked for later). */
+int ps_swarm_stop_joining(ps_swarm *s);
+/* No-data session: gives up what has no digest; the files fail (error lines). */
 int ps_swarm_give_up_later(ps_swarm *s);
 /* No source is left for a bundle or for a job's pieces: the files fail (error lines, exit code 23; 24 when `vanished`). */
 int ps_swarm_give_up_bundle(ps_swarm *s, uint32_t bundle, bool vanished);

@@ -83,6 +83,10 @@ class Swarm:
     def ask_again(self, before: float) -> None:
         self._context.check(lib.ps_swarm_again(self._handle, before))
 
+    def stop_joining(self) -> None:
+        """Files that have not joined the swarm go the classic way from now on."""
+        self._context.check(lib.ps_swarm_stop_joining(self._handle))
+
     def give_up_later(self) -> None:
         self._context.check(lib.ps_swarm_give_up_later(self._handle))
 

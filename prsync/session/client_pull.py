@@ -19,7 +19,7 @@ from prsync.protocol.negotiation import Negotiated, Wishes
 from prsync.session.client import Request
 from prsync.session.client_pump import Wire, run_pull
 from prsync.session.client_rules import encode_names, traits
-from prsync.session.output import INFO, LOG
+from prsync.session.output import INFO, LOG, WARNING
 from prsync.session.setup import fill_context
 from prsync.session.summary import summary
 from prsync.transfer.receiver import Receiver
@@ -121,7 +121,10 @@ class PullSession:
     def _join_swarm(self, fetcher: FetcherHandle) -> ClientSwarm:
         from prsync.session.client_swarm import ClientSwarm
 
-        return ClientSwarm(self.receiver, self.options, self.request.target, self.request.route, fetcher)
+        def warn(line: str) -> None:
+            self.output.say(WARNING, line)
+
+        return ClientSwarm(self.receiver, self.options, self.request.target, self.request.route, fetcher, warn)
 
     def _imply(self, names: list[bytes] | None) -> None:
         """The names that the sender may list; all, where it is trusted (options.c: trust_sender_args)."""

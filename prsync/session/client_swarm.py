@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 
 from prsync.engine import pull as engine_pull
 from prsync.engine.context import Event
@@ -30,12 +31,21 @@ from prsync.transfer.receiver import Need, Receiver
 class ClientSwarm:
     """From the agreement on nominate/1 to the end of the run. `control` is there once mirrors have been nominated."""
 
-    def __init__(self, receiver: Receiver, options: Options, target: Target, route: Route, fetcher: FetcherHandle) -> None:
+    def __init__(
+        self,
+        receiver: Receiver,
+        options: Options,
+        target: Target,
+        route: Route,
+        fetcher: FetcherHandle,
+        warn: Callable[[str], None],
+    ) -> None:
         self._receiver = receiver
         self._options = options
         self._target = target
         self._route = route
         self._fetcher = fetcher
+        self._warn = warn
         self._states = FrameStates(State.CLIENT_AGREED)
         self.no_data = False
         self.control: SwarmControl | None = None
@@ -70,7 +80,7 @@ class ClientSwarm:
         settings = self._settings(wire)
         receiver = self._receiver
         self.control = SwarmControl(
-            receiver.pull, self._fetcher, settings, nomination, self.no_data, receiver.drain, time.monotonic()
+            receiver.pull, self._fetcher, settings, nomination, self.no_data, receiver.drain, self._warn, time.monotonic()
         )
 
     def _require_mirrors(self) -> None:
@@ -128,6 +138,7 @@ class _Loop:
         self.poller = select.poll()
         self.asked: dict[int, int] = {}
         self.session_open = True
+        self.fetcher = -1  # the descriptor that is watched
 
     def run(self) -> None:
         self.wire.start()
@@ -171,6 +182,15 @@ class _Loop:
             self.poller.register(descriptor, wanted)
         self.asked[descriptor] = wanted
 
+    def _watch_fetcher(self, control: SwarmControl) -> None:
+        """It may end, and another take its place."""
+        descriptor = control.fileno()
+        if self.fetcher >= 0 and descriptor != self.fetcher:
+            self._watch(self.fetcher, 0)
+        self.fetcher = descriptor
+        if descriptor >= 0:
+            self._watch(descriptor, select.POLLIN | (select.POLLOUT if control.wants_to_write else 0))
+
     def _wait(self, need: Need, control: SwarmControl | None, now: float) -> None:
         if self.session_open:
             reads = select.POLLIN if need is not Need.NOTHING else 0
@@ -178,7 +198,7 @@ class _Loop:
             self._watch(self.wire.connection.fileno(), reads | writes)
         limits = [limit for limit in (self.wire.wait_limit() if self.session_open else None,) if limit is not None]
         if control:
-            self._watch(control.fileno(), select.POLLIN | (select.POLLOUT if control.wants_to_write else 0))
+            self._watch_fetcher(control)
             wake = control.wake_at(now)
             limits += [] if wake is None else [max(wake - now, 0.0)]
         self.poller.poll(min(limits) * 1000 + 1 if limits else None)

@@ -13,19 +13,17 @@ from collections.abc import Callable
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
 from prsync.engine.pull import Pull
-from prsync.errors import EngineError, ExitCode
 from prsync.protocol import limits
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
 from prsync.sources.addresses import longest_below
-from prsync.swarm.fetcher import SLOTS, FetcherHandle
+from prsync.swarm.fetcher import SLOTS, FetcherEnded, FetcherHandle
 from prsync.swarm.scheduler import Policy, Scheduler
 from prsync.swarm.settings import Settings
-from prsync.swarm.wire import FETCH, SHRINK, Message, Messages, encode, encode_json, encode_number, number_of
+from prsync.swarm.wire import FETCH, SHRINK, Message, encode, encode_json, encode_number, number_of
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
 MSG_NOMINATE = 117
 ORIGIN = 0
-RECEIVE_BYTES = 1 << 18
 STEPS_PER_TURN = 64
 LOCAL_BYTES_PER_TURN = 8 << 20  # sources are heard in between
 REPORT_SECONDS = 3.0
@@ -43,21 +41,23 @@ class SwarmControl:
         nomination: Nomination,
         no_data: bool,
         drain: Callable[[], None],
+        warn: Callable[[str], None],
         now: float,
     ) -> None:
-        """`drain`: hands on the core's log records and events; the session passes the swarm's events to `event`."""
+        """`drain`: hands on the core's log records and events; the session passes the swarm's events to `event`.
+        `warn`: shows a line."""
         self._pull = pull
         self._drain = drain
+        self._warn = warn
         self._now = now
         self._fetcher = fetcher
         self._settings = settings
-        self._no_data = no_data
+        self._own_data = not no_data and not settings.only  # the origin's may be used
+        self._classic = False  # the fetcher has been lost: nothing joins the swarm any more
         self.scheduler = Scheduler(
             Policy(stall_seconds=settings.stall_seconds, origin_equal=nomination.origin is OriginPlace.EQUAL)
         )
         self._core: core.Swarm | None = None
-        self._messages = Messages()
-        self._outbox = bytearray()
         self._origin_lacks: set[tuple[UnitKind, int]] = set()
         self._reopen: list[tuple[float, int]] = []  # (when, source): connections to be tried again
         self._urls: dict[int, Mirror] = {}
@@ -71,9 +71,8 @@ class SwarmControl:
 
     def _start(self, nomination: Nomination, now: float) -> None:
         s = self._settings
-        route = {"family": s.family, "bind_address": s.bind_address, "connect_seconds": s.connect_seconds, "proxy": s.proxy}
-        self._post(encode_json(Message.GO, origin=s.origin_address, slots=self._slots(), **route))
-        if not self._no_data and not s.only:
+        self._go()
+        if self._own_data:
             self._urls[ORIGIN] = Mirror(SourceKind.PEER, s.origin_url)
             self.scheduler.add_source(ORIGIN, s.origin_url, SourceKind.PEER, now, origin=True)
         for number, mirror in enumerate(nomination.mirrors[: limits.SOURCES_MAX], start=1):
@@ -81,6 +80,11 @@ class SwarmControl:
             self.scheduler.add_source(number, mirror.url, mirror.kind, now)
         for number in self._urls:
             self._connect(number)
+
+    def _go(self) -> None:
+        s = self._settings
+        route = {"family": s.family, "bind_address": s.bind_address, "connect_seconds": s.connect_seconds, "proxy": s.proxy}
+        self._fetcher.post(encode_json(Message.GO, origin=s.origin_address, slots=self._slots(), **route))
 
     def _slots(self) -> int:
         """With --bwlimit as much memory as a short time fills, so that the limit holds from the start."""
@@ -90,41 +94,30 @@ class SwarmControl:
 
     def _connect(self, number: int) -> None:
         mirror = self._urls[number]
-        self._post(encode_json(Message.SOURCE, id=number, source=mirror.kind, url=mirror.url, origin=number == ORIGIN))
-
-    def _post(self, message: bytes) -> None:
-        self._outbox += message
+        self._fetcher.post(encode_json(Message.SOURCE, id=number, source=mirror.kind, url=mirror.url, origin=number == ORIGIN))
 
     # ---- the session's loop --------------------------------------------------------------------
 
     def fileno(self) -> int:
-        return self._fetcher.connection.fileno()
+        """-1: there is no fetcher any more."""
+        return self._fetcher.fileno()
 
     @property
     def wants_to_write(self) -> bool:
-        return bool(self._outbox)
+        return self._fetcher.wants_to_write
 
     def writable(self) -> None:
-        try:
-            count = self._fetcher.connection.send(memoryview(self._outbox)[:RECEIVE_BYTES])
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._fetcher_died()
-        del self._outbox[:count]
+        self._fetcher.write()
 
     def readable(self, now: float) -> bool:
         """Takes what the fetcher reports. False: nothing was there."""
         self._now = now
         try:
-            data = self._fetcher.connection.recv(RECEIVE_BYTES)
-        except (BlockingIOError, InterruptedError):
-            return False
-        except OSError:
-            data = b""
-        if not data:
-            self._fetcher_died()
-        for kind, body in self._messages.feed(data):
+            messages = self._fetcher.read()
+        except FetcherEnded as end:
+            self._fetcher_ended(end.text, now)
+            return True
+        for kind, body in messages or ():
             if kind is Message.RECORDS:
                 self._deliver(body, now)
             elif kind is Message.OPEN:
@@ -132,10 +125,29 @@ class SwarmControl:
             elif kind is Message.CLOSED:
                 fields = json.loads(body)
                 self._closed(int(fields["id"]), str(fields["reason"]), bool(fields["refused"]), now)
-        return True
+        return messages is not None
 
-    def _fetcher_died(self) -> None:
-        raise EngineError("the fetcher process ended unexpectedly", ExitCode.CRASHED)
+    def _fetcher_ended(self, how: str, now: float) -> None:
+        """The mirrors are lost: one of them may have made it crash. What has not joined the swarm goes the classic way; what has
+        joined comes from the origin alone, by one more fetcher, since the origin's session may have ended long before."""
+        remaining = [unit for number in self._urls for unit in self._leftovers(number)]
+        origin = self.scheduler.sources.get(ORIGIN)
+        again = not self._classic and origin is not None and origin.dropped is None
+        self.scheduler.lost_fetcher(remaining, now, keep_origin=again)
+        self._consumed.clear()
+        self._reopen.clear()
+        if not self._classic:
+            rest = "what is left comes from the origin" if self._own_data else "what is left cannot be fetched"
+            self._warn(f"prsync: warning: the fetcher process ended ({how}): no mirror is used from now on, {rest}\n")
+        self._classic = True
+        if self._core is None:
+            return
+        self._core.stop_joining()
+        counts = self._core.counts
+        if again and counts.open > counts.undecided + counts.later:
+            self._fetcher.start()
+            self._go()
+            self._connect(ORIGIN)
 
     def turn(self, idle: bool, now: float) -> bool:
         """Everything that can be done without waiting. idle: the generator waits, so small requests go out as they are.
@@ -149,9 +161,12 @@ class SwarmControl:
                 return False
             self._core.set_prefix(self._settings.prefix)
             self._core.set_below(longest_below(mirror.url for mirror in self._urls.values()))
-            self._core.set_no_data(self._no_data)
+            self._core.set_no_data(not self._own_data)
+            if self._classic:
+                self._core.stop_joining()
         swarm = self._core
         swarm.set_now(now)
+        unsettled = swarm.counts.open
         swarm.ask(idle)
         if swarm.counts.pending:
             swarm.expire_pending(now - limits.PENDING_SECONDS)
@@ -169,7 +184,7 @@ class SwarmControl:
         self._try_again(now)
         self._release(now)
         self._act(self.scheduler.decide(now), now)
-        return busy
+        return busy or swarm.counts.open != unsettled  # the generator may have waited for what is settled
 
     def wake_at(self, now: float) -> float | None:
         times = [t for t in (self.scheduler.wake_at(now),) if t is not None]
@@ -209,7 +224,7 @@ class SwarmControl:
             self._released += size
             count += records
         if count:
-            self._post(encode_number(Message.CONSUMED, count))
+            self._fetcher.post(encode_number(Message.CONSUMED, count))
 
     # ---- events of the core --------------------------------------------------------------------
 
@@ -270,7 +285,7 @@ class SwarmControl:
         units: list[Unit] = []
         for request in list(self.scheduler.sources[source].requests.values()):
             units += self._leftover(request.id, request.unit)[0]
-            self._post(encode_number(Message.CANCEL, request.id))
+            self._fetcher.post(encode_number(Message.CANCEL, request.id))
         return units
 
     # ---- sources -------------------------------------------------------------------------------
@@ -302,7 +317,7 @@ class SwarmControl:
         if now - self._asked_again >= 1.0:
             self._asked_again = now
             swarm.ask_again(now - 1.0)
-        if now - self._bandwidth_from > 6 * limits.PENDING_SECONDS:
+        if self._classic or now - self._bandwidth_from > 6 * limits.PENDING_SECONDS:
             swarm.give_up_later()
             self.gave_up = True
 
@@ -317,11 +332,11 @@ class SwarmControl:
                 case Shrink(request, last):
                     assert self._core is not None
                     end = self._core.shrink(request, last)
-                    self._post(encode(Message.SHRINK, SHRINK.pack(request, end)))
+                    self._fetcher.post(encode(Message.SHRINK, SHRINK.pack(request, end)))
                 case TakeOver(old, new):
                     self._take_over(old, new, now)
                 case Drop(source, _, _, held):
-                    self._post(encode_number(Message.DROP, source))
+                    self._fetcher.post(encode_number(Message.DROP, source))
                     for entry in held:
                         self.scheduler.waiting.extendleft(self._leftover(entry.id, entry.unit)[0])
                     queue.extend(self.scheduler.decide(now))
@@ -341,12 +356,12 @@ class SwarmControl:
             return
         if taken < unit.last:
             self.scheduler.cut(request, taken)
-        self._post(encode(Message.FETCH, FETCH.pack(request, source, entries.entries) + entries.data))
+        self._fetcher.post(encode(Message.FETCH, FETCH.pack(request, source, entries.entries) + entries.data))
 
     def _take_over(self, old: int, new: int, now: float) -> None:
         """What is left of an old request becomes the new one's work."""
         request = self.scheduler.requests[new]
-        self._post(encode_number(Message.CANCEL, old))
+        self._fetcher.post(encode_number(Message.CANCEL, old))
         units, _, _ = self._leftover(old, request.unit)
         if not units:
             self.scheduler.finished(new, now)
@@ -365,7 +380,7 @@ class SwarmControl:
             return
         self._core.give_up_job(unit.job, vanished)
         for request in self.scheduler.forget_job(unit.job, self._now):
-            self._post(encode_number(Message.CANCEL, request))
+            self._fetcher.post(encode_number(Message.CANCEL, request))
             self._core.close_request(request)
 
     # ---- the end -------------------------------------------------------------------------------
@@ -376,12 +391,5 @@ class SwarmControl:
     def end(self) -> None:
         """Reports to the origin what each source did, and lets the fetcher go once the report is out."""
         mirrors = tuple(r for r in self.reports() if r.url != self._settings.origin_url)
-        self._post(encode(Message.REPORT, encode_frame(Report(mirrors))))
-        connection = self._fetcher.connection
-        connection.settimeout(REPORT_SECONDS)
-        try:
-            connection.sendall(self._outbox)
-            while connection.recv(RECEIVE_BYTES):
-                pass
-        except OSError:
-            return
+        self._fetcher.post(encode(Message.REPORT, encode_frame(Report(mirrors))))
+        self._fetcher.drain(REPORT_SECONDS)

@@ -9,56 +9,137 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import signal
 import socket
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
+from prsync.errors import ExitCode, PrsyncError
 from prsync.swarm.wire import Message, Messages
 
 SLOT_BYTES = 256 << 10
 SLOTS = 32
 UNPRIVILEGED = "nobody"
 RECEIVE_BYTES = 1 << 18
+DESCRIPTORS_MOST = 1 << 16
 
 
-class FetcherHandle(NamedTuple):
-    """The main process's end."""
+class FetcherEnded(PrsyncError):
+    """The fetcher has crashed or was killed; `text` says how."""
 
-    pid: int
-    connection: socket.socket
-    memory: mmap.mmap
-    slot_size: int = SLOT_BYTES
+    code = ExitCode.CRASHED
+
+
+class FetcherHandle:
+    """The main process's end: the child, the memory shared with it, the messages to and from it. Only `drain` waits."""
+
+    slot_size = SLOT_BYTES
+
+    def __init__(self) -> None:
+        self.memory = mmap.mmap(-1, SLOT_BYTES * SLOTS)
+        self.start()
+
+    def start(self) -> None:
+        """Forks the idle fetcher: a first one, or another after FetcherEnded. Not where there are threads."""
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                ours.close()
+                status = _child(theirs, self.memory)
+            finally:
+                os._exit(status)
+        theirs.close()
+        ours.setblocking(False)
+        self.pid, self._connection = pid, ours
+        self._messages = Messages()
+        self._outbox = bytearray()
+
+    @property
+    def alive(self) -> bool:
+        return self.pid > 0
+
+    def fileno(self) -> int:
+        """-1: there is no fetcher any more."""
+        return self._connection.fileno()
+
+    def post(self, message: bytes) -> None:
+        """Queues a message; for a fetcher that has ended it is dropped."""
+        if self.alive:
+            self._outbox += message
+
+    @property
+    def wants_to_write(self) -> bool:
+        return bool(self._outbox)
+
+    def write(self) -> None:
+        try:
+            count = self._connection.send(memoryview(self._outbox)[:RECEIVE_BYTES])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            count = len(self._outbox)  # its end is seen where its last reports have been read
+        del self._outbox[:count]
+
+    def read(self) -> Sequence[tuple[Message, bytes]] | None:
+        """What the fetcher reports; None: nothing is there. Raises FetcherEnded, after its last report."""
+        if not self.alive:
+            return None
+        try:
+            data = self._connection.recv(RECEIVE_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError:
+            data = b""
+        if not data:
+            raise FetcherEnded(self._end())
+        try:
+            return list(self._messages.feed(data))
+        except ValueError:
+            self._end()
+            raise FetcherEnded("its reports make no sense") from None
+
+    def drain(self, seconds: float) -> None:
+        """Sends what is queued and waits until the fetcher has ended by itself, for so long at most."""
+        if not self.alive:
+            return
+        self._connection.settimeout(seconds)
+        try:
+            self._connection.sendall(self._outbox)
+            while self._connection.recv(RECEIVE_BYTES):
+                pass
+        except OSError:
+            return
 
     def close(self) -> None:
         """Ends the fetcher and reaps it."""
-        self.connection.close()
+        if self.alive:
+            self._end()
+
+    def _end(self) -> str:
+        """A process that is ending already keeps its own reason."""
+        pid, self.pid = self.pid, 0
+        self._connection.close()
+        self._outbox.clear()
         try:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            os.kill(pid, signal.SIGKILL)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         except (ProcessLookupError, ChildProcessError):
-            pass
+            return "it is gone"
+        return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
 def start_fetcher() -> FetcherHandle:
-    """Forks the idle fetcher. To be called before anything is connected and before any thread is started."""
-    memory = mmap.mmap(-1, SLOT_BYTES * SLOTS)
-    ours, theirs = socket.socketpair()
-    pid = os.fork()
-    if pid:
-        theirs.close()
-        ours.setblocking(False)
-        return FetcherHandle(pid, ours, memory)
-    status = 1
-    try:
-        ours.close()
-        status = _child(theirs, memory)
-    finally:
-        os._exit(status)
+    """To be called before anything is connected and before any thread is started."""
+    return FetcherHandle()
 
 
 def _child(connection: socket.socket, memory: mmap.mmap) -> int:
     # The terminal's interrupt reaches the whole group: the main process decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _close_all_but(connection.fileno())
     messages = Messages()
     while True:
         data, descriptors, _, _ = socket.recv_fds(connection, RECEIVE_BYTES, 8)
@@ -86,6 +167,14 @@ def _child(connection: socket.socket, memory: mmap.mmap) -> int:
     return 0
 
 
+def _close_all_but(kept: int) -> None:
+    """A fetcher that is started during a run must hold neither the origin's session nor a file that is being written."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    end = DESCRIPTORS_MOST if limit == resource.RLIM_INFINITY else min(limit, DESCRIPTORS_MOST)
+    os.closerange(3, kept)
+    os.closerange(kept + 1, end)
+
+
 def _confine() -> None:
     """Another user with no way back when root, and no file system that can be written, where the kernel can see to that."""
     from prsync.engine.confinement import forbid_writing, no_new_privileges
@@ -98,4 +187,3 @@ def _confine() -> None:
     else:
         no_new_privileges()
     forbid_writing()
-

@@ -119,6 +119,17 @@ class Scheduler:
         entry.backoff = min(entry.backoff * 2, limits.BACKOFF_SECONDS_MAX)
         return []
 
+    def lost_fetcher(self, remaining: Iterable[Unit], now: float, keep_origin: bool) -> None:
+        """All connections are gone at once, by no fault of the sources': none is used any more but, where asked for, the origin,
+        which is to be connected again. `remaining`: all that was asked for and has not come."""
+        for source in self.sources.values():
+            self._take_back(source, (), now)
+            source.open = False
+            if source.dropped is None and not (keep_origin and source.origin):
+                source.dropped = Verdict.FINE
+            source.blocked_until, source.last_progress = now, now
+        self.waiting.extendleft(remaining)
+
     def corrupt(self, source: int, remaining: Iterable[Unit], now: float) -> list[Action]:
         """A piece, or a small file, did not match its digest: the source is dropped, everything of it comes from elsewhere.
         `remaining`: all that it was asked for and has not delivered, the bad part included."""

@@ -6,6 +6,8 @@ import os
 import pathlib
 import random
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -94,20 +96,25 @@ class Swarm:
         self.origin = self._daemon("origin", MODULE + "".join(self.lines) + settings)
         return self.origin
 
-    def pull(self, *options: str, source: str = "m/") -> subprocess.CompletedProcess[str]:
+    def command(self, *options: str, source: str = "m/") -> list[str]:
         assert self.origin
-        command = [
-            sys.executable,
-            "-m",
-            "prsync",
-            "-a",
-            "--stats",
-            "--mirror-timeout=3",
-            *options,
-            self.origin.url + source,
-            "dest/",
-        ]
+        words = ["-a", "--stats", "--mirror-timeout=3", *options, self.origin.url + source, "dest/"]
+        return [sys.executable, "-m", "prsync", *words]
+
+    def pull(self, *options: str, source: str = "m/") -> subprocess.CompletedProcess[str]:
+        command = self.command(*options, source=source)
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=90, env=ENVIRONMENT)
+
+    def pull_without_fetcher(self, proxy: FaultProxy, *options: str) -> subprocess.CompletedProcess[str]:
+        """A pull whose fetcher is killed once `proxy` has let some data through."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = self.command("--mirror-timeout=20", *options)
+        with subprocess.Popen(command, cwd=self.folder, text=True, env=ENVIRONMENT, **pipes) as client:  # type: ignore[call-overload]
+            wait_until(lambda: proxy.data_bytes > MIB)
+            (fetcher,) = pathlib.Path(f"/proc/{client.pid}/task/{client.pid}/children").read_text().split()
+            os.kill(int(fetcher), signal.SIGKILL)
+            out, errors = client.communicate(timeout=60)
+        return subprocess.CompletedProcess(command, client.returncode, out, errors)
 
     def sources(self, result: subprocess.CompletedProcess[str]) -> dict[int, str]:
         """The statistics' line for each source, by port."""
@@ -127,6 +134,13 @@ class Swarm:
             else:
                 item.terminate()
                 item.wait(10)
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def index(daemon: Daemon) -> None:
@@ -236,12 +250,17 @@ def test_all_four_faults_of_eight_mirrors_still_make_the_tree(swarm: Swarm) -> N
     assert contents(swarm.folder / "dest") == contents(swarm.tree)
 
 
-def test_full_house_nominates_a_prsync_client_and_refuses_a_stock_one(swarm: Swarm) -> None:
-    swarm.mirror("m1")
-    origin = swarm.start("max connections = 1\nmax nominate connections = 5\n")
+def take_slot(origin: Daemon) -> socket.socket:
     holder = origin.connect()
     holder.sendall(b"@RSYNCD: 32.0 sha512 sha256 sha1 md5 md4\nm\n")
     origin.read_until(holder, b"@RSYNCD: OK\n")
+    return holder
+
+
+def test_full_house_nominates_a_prsync_client_and_refuses_a_stock_one(swarm: Swarm) -> None:
+    swarm.mirror("m1")
+    origin = swarm.start("max connections = 1\nmax nominate connections = 5\n")
+    holder = take_slot(origin)
     stock = subprocess.run(
         ["/usr/bin/rsync", "-a", origin.url + "m/", "stockdest/"], cwd=swarm.folder, capture_output=True, text=True
     )
@@ -289,3 +308,35 @@ def test_bandwidth_limit_spans_all_sources(swarm: Swarm) -> None:
     result = swarm.pull("--bwlimit=10m")
     assert result.returncode == 0, result.stderr
     assert time.monotonic() - before > 0.8 * data_bytes(swarm.tree) / (10 * MIB)
+
+
+def test_killed_fetcher_costs_the_mirrors_and_not_the_run(swarm: Swarm) -> None:
+    proxy = swarm.mirror("m1", rate=8 * MIB)
+    origin = swarm.start()
+    result = swarm.pull_without_fetcher(proxy)
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    assert result.stderr.splitlines() == [
+        "prsync: warning: the fetcher process ended (signal 9): no mirror is used from now on, what is left comes from the origin"
+    ]
+    lines = swarm.sources(result)
+    assert received(lines[origin.port]) > 0 and received(lines[proxy.port]) > 0
+    assert not any(line.endswith(")") for line in lines.values())  # nobody is blamed
+
+
+@pytest.mark.parametrize("house", ["free", "full"])
+def test_killed_fetcher_without_the_origins_data_fails_what_is_left(swarm: Swarm, house: str) -> None:
+    proxy = swarm.mirror("m1", rate=8 * MIB)
+    origin = swarm.start("max connections = 1\nmax nominate connections = 5\n")
+    holder = take_slot(origin) if house == "full" else None
+    result = swarm.pull_without_fetcher(proxy, *([] if holder else ["--mirrors=only"]))
+    if holder:
+        holder.close()
+    assert result.returncode == (5 if holder else 23), result.stderr
+    errors = result.stderr.splitlines()
+    assert "the fetcher process ended (signal 9): no mirror is used from now on, what is left cannot be fetched" in errors[0]
+    undelivered = [line for line in errors[1:-1] if "no source delivered" in line]
+    assert undelivered == errors[1:-1]
+    came = contents(swarm.folder / "dest")
+    assert len(undelivered) == len(contents(swarm.tree)) - len(came) > 0
+    assert not [name for name in came if pathlib.PurePath(name).name.startswith(".")]

@@ -6,22 +6,27 @@ import types
 from typing import Any
 
 from prsync.engine import swarm as core
-from prsync.engine.context import Event
+from prsync.engine.context import Event, Status
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, SourceKind, Verdict
 from prsync.swarm.control import Settings, SwarmControl
+from prsync.swarm.fetcher import FetcherEnded
+from prsync.swarm.wire import Message
 from prsync.swarm.work import Assign, Unit, UnitKind
 
 NOTHING_LEFT = core.Leftover(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 class FakeCore:
-    """Requests with nothing left of them; what was given up."""
+    """Requests with nothing left of them; what was given up. Nothing local to do, no file without a digest."""
 
     def __init__(self) -> None:
+        self.counts = types.SimpleNamespace(open=1, undecided=0, pending=0, later=0)
+        self.joining = True
         self.closed: list[int] = []
         self.given_up: list[tuple[int, bool]] = []
         self.bundles: list[int] = []
         self.left = NOTHING_LEFT
+        self.warnings: list[str] = []
 
     def close_request(self, request: int) -> core.Leftover:
         self.closed.append(request)
@@ -33,14 +38,50 @@ class FakeCore:
 
     def give_up_job(self, job: int, vanished: bool) -> None:
         self.given_up.append((job, vanished))
+        self.counts.open -= 1
+
+    def set_now(self, now: float) -> None: ...
+
+    def ask(self, flush: bool) -> None: ...
+
+    def step(self, flush: bool) -> Status:
+        return Status.AGAIN
+
+    def stop_joining(self) -> None:
+        self.joining = False
 
 
-def control_with(*urls: str) -> tuple[SwarmControl, FakeCore]:
+class FakeFetcher:
+    """Takes messages; ends when it is told to."""
+
+    def __init__(self) -> None:
+        self.posted: list[Message] = []
+        self.ended = False
+        self.starts = 1
+
+    def post(self, message: bytes) -> None:
+        self.posted.append(Message(message[4]))
+
+    def read(self) -> None:
+        if self.ended:
+            raise FetcherEnded("signal 9")
+
+    def start(self) -> None:
+        self.starts += 1
+        self.ended = False
+        self.posted.clear()
+
+
+def control_with(*urls: str, fetcher: Any = None, only: bool = True) -> tuple[SwarmControl, FakeCore]:
     nomination = Nomination(OriginPlace.LAST, tuple(Mirror(SourceKind.PEER, url) for url in urls))
-    settings = Settings("rsync://o/m", "192.0.2.1", b"", only=True)
+    settings = Settings("rsync://o/m", "192.0.2.1", b"", only=only)
     fake: Any = FakeCore()
     nothing: Any = types.SimpleNamespace()
-    control = SwarmControl(nothing, nothing, settings, nomination, False, lambda: None, 0.0)
+    warnings: list[str] = []
+    control = SwarmControl(
+        nothing, fetcher or FakeFetcher(), settings, nomination, False, lambda: None, warnings.append, 0.0
+    )
+    fake.warnings = warnings
     control._core = fake
     for number in range(1, len(urls) + 1):
         control.scheduler.source_open(number, 0.0)
@@ -70,3 +111,36 @@ def test_large_file_given_up_takes_its_requests_with_it() -> None:
     assert set(running) <= set(fake.closed)
     assert not control.scheduler.requests
     assert not control.scheduler.waiting
+
+
+def test_turn_that_gives_files_up_asks_for_the_generator_once_more() -> None:
+    control, fake = control_with("rsync://a/m")
+    control.scheduler.add_unit(Unit(UnitKind.PIECES, 3, 0, 8, 8 << 20, frozenset({1})))
+    assert control.turn(True, 1.0)
+    assert fake.given_up == [(3, False)]
+    assert not control.turn(True, 1.0)
+
+
+def test_ended_fetcher_is_replaced_once_for_the_origin_alone() -> None:
+    fetcher = FakeFetcher()
+    control, fake = control_with("rsync://a/m", "rsync://b/m", fetcher=fetcher, only=False)
+    control.scheduler.add_unit(Unit(UnitKind.BUNDLE, 0, 0, 1, 1000))
+    control._act(control.scheduler.decide(0.0), 0.0)
+    fetcher.ended = True
+    assert control.readable(1.0)
+    assert (fetcher.starts, fetcher.posted, fake.joining) == (2, [Message.GO, Message.SOURCE], False)
+    sources = control.scheduler.sources
+    assert [sources[number].dropped for number in (0, 1, 2)] == [None, Verdict.FINE, Verdict.FINE]
+    assert len(fake.closed) == 1 and not control.scheduler.requests
+    fetcher.ended = True
+    assert control.readable(2.0)
+    assert (fetcher.starts, sources[0].dropped, len(fake.warnings)) == (2, Verdict.FINE, 1)
+
+
+def test_ended_fetcher_is_not_replaced_when_nothing_is_in_the_swarm() -> None:
+    fetcher = FakeFetcher()
+    control, fake = control_with("rsync://a/m", fetcher=fetcher, only=False)
+    fake.counts.open = fake.counts.undecided = 5
+    fetcher.ended = True
+    control.readable(1.0)
+    assert (fetcher.starts, fake.joining) == (1, False)

@@ -173,6 +173,25 @@ def test_swarm_without_any_source_fails_the_files_and_keeps_old_ones(tree: pathl
     assert not list((tmp_path / "dest").rglob(".*"))
 
 
+@pytest.mark.parametrize("incremental", [True, False])
+def test_swarm_that_nothing_joins_any_more_leaves_the_rest_to_the_session(
+    tree: pathlib.Path, tmp_path: pathlib.Path, incremental: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = Swarm.ask
+
+    def ask_and_stop(swarm: Swarm, flush: bool) -> None:
+        ask(swarm, flush)
+        if swarm.counts.undecided:
+            swarm.stop_joining()
+
+    monkeypatch.setattr(Swarm, "ask", ask_and_stop)
+    pair = make(tree, tmp_path, incremental=incremental)
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert pair.delivered == 0
+    assert pair.swarm is not None and pair.swarm.counts.classic > 50
+
+
 def test_swarm_of_many_small_files_makes_few_events(tmp_path: pathlib.Path) -> None:
     tree = tmp_path / "tree"
     for d in range(20):
