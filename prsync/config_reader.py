@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 import attrs
 
+from prsync.privileges import open_trusted
+
 WHITE = " \t\n\r\v\f"
 MAX_DEPTH = 16  # of &include within &include: a cycle ends here
 
@@ -72,7 +74,7 @@ class Reader:
         """The items of one file, in order; stops after a fatal flaw."""
         self.files.append(path)
         try:
-            with open(path, "rb") as file:
+            with os.fdopen(open_trusted(path, os.O_RDONLY), "rb") as file:
                 text = file.read().decode("utf-8", "surrogateescape")
         except OSError as error:
             yield Flaw(f"cannot open the configuration file {path}: {error.strerror}", from_place or Place(path, 0), fatal=True)

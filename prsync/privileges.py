@@ -90,6 +90,11 @@ def open_trusted(path: str, flags: int, mode: int = 0o600) -> int:
         os.close(here)
 
 
+def open_directory(path: str) -> int:
+    """Opens a directory that the configuration names, as `open_trusted` does. Raises OSError."""
+    return open_trusted(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
 def _move(here: int, part: str) -> int:
     there = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
     os.close(here)

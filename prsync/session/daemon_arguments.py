@@ -9,6 +9,7 @@ from collections.abc import Callable
 import attrs
 
 from prsync.engine.rules import wildmatch
+from prsync.privileges import open_directory
 from prsync.session.daemon_text import Refusal, TextStream
 
 MAX_ARGUMENTS = 16000  # MAX_ARGS × 16 (io.c:MAX_DAEMON_ARGS)
@@ -44,7 +45,7 @@ def read_arguments(text: TextStream, unescape: bool) -> Received:
     behind_dot = False
     while word := text.word():
         if len(options) + len(paths) >= MAX_ARGUMENTS:
-            raise Refusal("too many daemon arguments")
+            raise Refusal("too many daemon arguments", "too many daemon arguments")
         if behind_dot:
             paths.append(word)
         else:
@@ -172,11 +173,11 @@ def open_beneath(root: int, path: bytes, flags: int) -> int:
 
 def follow_path(root: int, path: str) -> None:
     """Makes the descriptor `root` that of the directory which now has the name `path`: a release may be published by a rename.
-    It stays with the old one where the name cannot be opened."""
+    It stays with the old one where the name cannot be opened, or leads through a symlink of somebody else."""
     try:
         if os.path.samestat(os.stat(path), os.fstat(root)):
             return
-        number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        number = open_directory(path)
     except OSError:
         return
     os.dup2(number, root, inheritable=False)  # whoever holds the number goes on in the new directory

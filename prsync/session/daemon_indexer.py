@@ -14,7 +14,7 @@ from prsync.engine.context import Context
 from prsync.engine.index import DigestIndex
 from prsync.engine.rules import RuleSet
 from prsync.errors import ConfigError, FileError, PrsyncError
-from prsync.privileges import drop
+from prsync.privileges import drop, open_directory
 from prsync.session.daemon_identity import module_identity
 from prsync.session.daemon_log import DaemonLog
 from prsync.session.daemon_rules import module_rules
@@ -46,7 +46,7 @@ def open_module(config: Config, module: Module, environment: Mapping[str, str], 
     path = values.text("path", known)
     prepare(place, uid, groups[0] if groups else None)
     try:
-        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = open_directory(path)
         listener = listen(place) if serve else None
     except OSError as error:
         where = error.filename or place.parent

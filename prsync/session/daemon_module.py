@@ -11,7 +11,7 @@ import attrs
 
 from prsync.config import Module
 from prsync.engine.confinement import no_new_privileges
-from prsync.privileges import drop
+from prsync.privileges import drop, open_directory
 from prsync.session.daemon_access import UNDETERMINED, check_access, host_name
 from prsync.session.daemon_auth import (
     DIGESTS,
@@ -184,6 +184,10 @@ def log_place(worker: Worker, module: Module) -> tuple[str, str, int]:
     return path, values.text("syslog tag", worker.environment), values.number("syslog facility")
 
 
+def _opened(directory: str) -> int:
+    return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
 def _confine(worker: Worker, standing: Standing) -> int:
     """chroot, chdir, drop. Returns a descriptor of the module's directory."""
     log = worker.log
@@ -195,8 +199,9 @@ def _confine(worker: Worker, standing: Standing) -> int:
             log.failure(f'chroot("{standing.chroot}") failed', error)
             raise Refusal("chroot failed") from error
     try:
-        os.chdir(standing.directory)
-        root = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Without a chroot whoever may write to a directory above the module must not move it elsewhere.
+        root = open_directory(standing.directory) if standing.chroot is None else _opened(standing.directory)
+        os.fchdir(root)
     except OSError as error:
         log.failure(f"chdir {standing.directory} failed", error)
         raise Refusal("chdir failed") from error

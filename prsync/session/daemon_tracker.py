@@ -15,7 +15,7 @@ from prsync.config import Config, Module
 from prsync.engine.confinement import no_new_privileges
 from prsync.engine.index import DigestIndex
 from prsync.errors import ConfigError, FileError, PrsyncError
-from prsync.privileges import drop
+from prsync.privileges import drop, open_directory
 from prsync.registry.probes import Sample, pick_samples, probe
 from prsync.registry.tracker import Tracker
 from prsync.session.daemon_arguments import follow_path
@@ -83,7 +83,7 @@ def _open(config: Config, module: Module, environment: Mapping[str, str], log: D
         raise ConfigError(f"module {module.name}: {refusal.log or refusal.text}") from None
     prepare(mine, uid, groups[0] if groups else None)
     try:
-        root = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        root = open_directory(path)
         listener = listen(mine)
     except OSError as error:
         where = error.filename or mine.parent

@@ -41,8 +41,9 @@ def test_second_batch_keeps_backslashes() -> None:
 def test_too_many_arguments_are_refused() -> None:
     text = stream(b"")
     text.buffer += b"a\0" * 20000
-    with pytest.raises(Refusal):
+    with pytest.raises(Refusal) as refused:
         read_arguments(text, unescape=True)
+    assert (refused.value.text, refused.value.log) == ("too many daemon arguments",) * 2, "the operator hears of it too"
 
 
 def test_end_within_the_arguments_is_a_hangup() -> None:

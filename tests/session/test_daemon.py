@@ -126,6 +126,16 @@ def test_bad_parameter_stops_the_start_with_file_and_line(tmp_path: pathlib.Path
     assert result.stderr == f'prsyncd: {conf}:3: prsyncd does not support the parameter "fake super" yet: remove the line\n'
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_configuration_is_not_read_through_a_symlink_of_another_user(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "real").write_text("[m]\npath = /\n")
+    (tmp_path / "c").symlink_to("real")
+    assert run(f"--config={tmp_path}/c", "--check-config").returncode == 0
+    os.chown(tmp_path / "c", 1234, 1234, follow_symlinks=False)
+    result = run(f"--config={tmp_path}/c", "--check-config")
+    assert result.returncode == 1 and "a symlink on the way belongs to another user" in result.stdout
+
+
 def test_check_config_names_every_problem_and_starts_nothing(tmp_path: pathlib.Path) -> None:
     conf = tmp_path / "c"
     conf.write_text(f"bogus = 1\nfake super = yes\npid file = {tmp_path}/pid\n")

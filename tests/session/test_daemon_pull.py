@@ -73,6 +73,21 @@ def test_inner_path_of_a_chroot_is_the_module(start_daemon: Start, tree: pathlib
     assert listing(tmp_path / "dest") == listing(tree)
 
 
+@needs_root
+@pytest.mark.parametrize("at", ["plant", "above/mod"])
+def test_module_path_does_not_follow_a_symlink_of_another_user(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, at: str
+) -> None:
+    (tmp_path / "plant").symlink_to(tree)
+    (tmp_path / "above").symlink_to(tmp_path)
+    daemon = start_daemon(f"[mod]\npath = DIR/{at}\nuse chroot = no\nuid = root\n")
+    assert "big" in daemon.rsync("::mod/").stdout, "root's own symlinks are followed"
+    for name in ("plant", "above"):
+        os.chown(tmp_path / name, 1234, 1234, follow_symlinks=False)
+    result = daemon.rsync("::mod/")
+    assert (result.returncode, result.stdout) == (5, "") and "@ERROR: chdir failed" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("setting", "gone"),
     [
@@ -268,10 +283,11 @@ def test_client_that_leaves_is_one_line_in_the_log(start_daemon: Start, tree: pa
     (tree / "huge").write_bytes(b"")
     os.truncate(tree / "huge", 1 << 30)
     daemon = start_daemon(MODULE + f"use chroot = no\nuid = {os.getuid()}\n")
-    client = subprocess.Popen(["rsync", "-a", daemon.url + "mod/", f"{tmp_path}/dest/"], stderr=subprocess.DEVNULL)
+    command = ["rsync", "-a", daemon.url + "mod/", f"{tmp_path}/dest/"]
+    client = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     while not list((tmp_path / "dest").glob(".huge.*")):
         time.sleep(0.01)
-    client.kill()
+    os.killpg(client.pid, signal.SIGKILL)  # its receiver is a second process
     client.wait()
     daemon.wait_for_log("rsync error: ")
     assert "worker failed" not in daemon.log_text()
