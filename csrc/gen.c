@@ -150,14 +150,30 @@ static void touch_parent(ps_gen *g, const ps_flist *l) {
     gen_touch_up(g, gen_dir_list(g), &g->all->dir_entries[l->parent_ndx].file);
 }
 
-/* A file of the swarm. Its list may have ended long ago; its directory has a new time then. */
-static int swarm_settled(ps_gen *g, ps_flist *l, ps_file *f) {
+void gen_join_swarm(ps_gen *g, ps_flist *l, ps_file *f) {
+    f->flags |= PS_F_SWARM;
+    l->in_swarm++;
+    g->swarm_open++;
+}
+
+/* Its list may have ended long ago; its directory has a new time then. */
+void gen_leave_swarm(ps_gen *g, ps_flist *l, ps_file *f) {
     f->flags &= (u16)~PS_F_SWARM;
     g->swarm_open--;
-    if (--l->in_swarm || !l->done_sent) return PS_OK;
+    if (--l->in_swarm || !l->done_sent) return;
     if (g->c->o.inc_recurse) touch_parent(g, l);
     drop_lists(g);
-    return PS_OK;
+}
+
+static int swarm_settled(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx, ps_settled how) {
+    if (g->c->o.hard_links && f->flags & PS_F_HLINKED) {
+        if (how == PS_SETTLED_OK)
+            gen_finish_swarm_link(g, l, f, ndx);
+        else
+            gen_lose_links(g, l, f, ndx);
+    }
+    gen_leave_swarm(g, l, f);
+    return g->failed ? PS_FAIL : PS_OK;
 }
 
 int gen_settled(ps_gen *g, i32 ndx, ps_settled how) {
@@ -165,7 +181,7 @@ int gen_settled(ps_gen *g, i32 ndx, ps_settled how) {
     ps_file *f = flists_file(g->all, ndx, &l);
     const ps_opts *o = &g->c->o;
     if (!f) return ps_fail(g->c, 2, 0, "File-list index %d is not in the file list", ndx);
-    if (gen_in_swarm(f)) return swarm_settled(g, l, f);
+    if (gen_in_swarm(f)) return swarm_settled(g, l, f, ndx, how);
     if (l->done_sent) return PS_OK; /* sent unasked, after the end of its list: nothing waits for it */
     if (o->remove_source_files) {
         g->active_count--;
@@ -247,8 +263,13 @@ static void route_files(ps_gen *g) {
         f->flags &= (u16)~PS_F_FILE_SENT;
         i32 swarm = g->c->o.swarm;
         g->c->o.swarm = 0;
+        g->routing = true;
         gen_entry(g, l, f, ndx, false);
+        g->routing = false;
         g->c->o.swarm = swarm;
+        /* It may have become up to date meanwhile, or something that cannot be replaced. */
+        bool leads = g->c->o.hard_links && f->flags & PS_F_HLINKED;
+        if (leads && !(f->flags & (PS_F_FILE_SENT | PS_F_HLINK_DONE | PS_F_SKIP_HLINK))) gen_lose_links(g, l, f, ndx);
         if (g->c->o.inc_recurse) l->in_progress--; /* the queue's own; the request has taken another */
     }
 }
@@ -311,10 +332,9 @@ int gen_route_swarm(ps_gen *g, i32 ndx) {
     ps_flist *l;
     ps_file *f = undecided_file(g, ndx, &l);
     if (!f) return PS_FAIL;
-    f->flags |= PS_F_SWARM;
-    l->in_swarm++;
-    g->swarm_open++;
+    gen_join_swarm(g, l, f);
     if (g->c->o.inc_recurse) l->in_progress--;
+    if (g->c->o.hard_links && f->flags & PS_F_HLINKED) gen_links_join_swarm(g, l, f);
     return PS_OK;
 }
 

@@ -59,6 +59,7 @@ struct ps_gen {
     size_t job_count, job_cap;
     size_t undecided;  /* jobs that have no route yet */
     i64 swarm_open;    /* files in the swarm and not settled */
+    bool routing;      /* an entry is looked at again, to be asked for by the classic way */
     bool swarm_first;  /* deletions and directory times follow the goodbye, after the swarm */
     i32 active_count;  /* --remove-source-files: asked for and not settled */
     i64 active_bytes;
@@ -107,6 +108,7 @@ typedef struct gen_item {
     int depth;
     gen_type type;
     bool itemizing;
+    bool unsent;       /* linked to a file of the swarm: its item is shown here, the sender does not hear of it */
     int code;
     bool has_path;
     char path[PS_LIMIT_NAME + 1]; /* filled by item_path */
@@ -122,6 +124,8 @@ bool gen_fail_memory(ps_gen *g);
 void gen_errno(ps_gen *g, int err, const char *fmt, ...) PS_PRINTF(3, 4); /* rsyserr(FERROR_XFER), "rsync: [generator] " before it */
 bool queue_push(ndx_queue *q, i32 ndx);
 bool queue_pop(ndx_queue *q, i32 *ndx);
+void gen_join_swarm(ps_gen *g, ps_flist *l, ps_file *f); /* its list may end, but stays in memory until gen_leave_swarm */
+void gen_leave_swarm(ps_gen *g, ps_flist *l, ps_file *f);
 ps_flist *gen_list_for(const ps_gen *g, i32 ndx); /* a list that the generator is not through with; NULL */
 void gen_finish_lists(ps_gen *g, bool redo);      /* check_for_finished_files */
 void gen_send_success(ps_gen *g, i32 ndx);        /* --remove-source-files */
@@ -181,6 +185,10 @@ bool gen_link_check(ps_gen *g, gen_item *it, int statret, struct stat *st); /* h
  * the path of a finished one (or NULL). */
 ps_file *gen_prior_link(ps_gen *g, const ps_flist *of, ps_file *f, ps_flist **list, const char **name);
 void gen_finish_link(ps_gen *g, gen_item *it, const struct stat *st, int alt);
+/* The leader's data come from the swarm: those who wait for it do not hold up their lists any more. */
+void gen_links_join_swarm(ps_gen *g, const ps_flist *l, const ps_file *f);
+void gen_finish_swarm_link(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx);
+void gen_lose_links(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx); /* the leader will not come: neither will those who wait for it */
 bool gen_link_one(ps_gen *g, ps_file *f, const char *path, const char *from, bool outside); /* outside: as gen_link, and terse */
 
 /* gen_delete.c */

@@ -127,6 +127,11 @@ void gen_itemize(ps_gen *g, const gen_item *it, i32 ndx, int statret, const stru
     iflags = gen_item_flags(g, it->f, statret, st, iflags, xname);
     const ps_opts *o = &g->c->o;
     if (!(iflags & ~(u32)INSIGNIFICANT) && o->info_name < 2 && o->stdout_format_has_i <= 1 && !(xname && *xname)) return;
+    if (it->unsent) {
+        if (iflags & PS_ITEM_IS_NEW) g->c->stats.created_files++;
+        if (render_maybe_item(g->c, g->all, it->l, it->f, iflags, xname) != PS_OK) g->failed = true;
+        return;
+    }
     ps_buf *b = &g->request;
     buf_clear(b);
     bool ok = ndx < 0 || buf_ndx(b, g->wire, o->protocol, ndx);

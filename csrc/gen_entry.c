@@ -14,6 +14,7 @@ void item_init(ps_gen *g, gen_item *it, ps_flist *l, ps_file *f, i32 ndx) {
     it->ndx = ndx;
     it->type = gen_file_type(f->mode);
     it->itemizing = true;
+    it->unsent = false;
     it->code = g->code;
     it->has_path = false;
     it->depth = file_depth(g->all, l, f);
@@ -380,7 +381,7 @@ static void run_node(ps_gen *g, gen_item *it, int statret, int stat_errno, struc
     gen_type have = statret == 0 ? gen_file_type(st->st_mode) : FT_OTHER;
     u32 wire_mode = it->f->mode;
     if (!o->perms) it->f->mode = attrs_dest_mode(g->c, it->f->mode, st->st_mode, g->default_perms, statret == 0 && have != FT_DIR);
-    if (o->hard_links && hlink_not_first(it->f) && gen_link_check(g, it, statret, st)) return;
+    if (o->hard_links && !g->routing && hlink_not_first(it->f) && gen_link_check(g, it, statret, st)) return;
     if (o->links && it->type == FT_SYMLINK)
         gen_symlink(g, it, statret, st);
     else if ((o->am_root > 0 && o->devices && it->type == FT_DEVICE) || (o->specials && it->type == FT_SPECIAL))

@@ -137,8 +137,7 @@ static void request(ps_gen *g, gen_item *it, const basis *b, int fd, int real_re
     }
     if (o->inc_recurse && !o->dry_run) it->l->in_progress++;
     if (gen_follows_links(g, it)) it->f->flags |= PS_F_FILE_SENT;
-    /* Names of a hard-link group wait for each other with items for the sender, so they take the classic way. */
-    if (o->swarm && !o->dry_run && !g->redoing && !gen_follows_links(g, it)) {
+    if (o->swarm && !o->dry_run && !g->redoing) {
         queue_job(g, it, b, real_ret, real);
     } else {
         gen_put_ndx(g, it->ndx);
@@ -208,7 +207,7 @@ static void unchanged(ps_gen *g, gen_item *it, struct stat *st, const char *part
 
 /* A file of a group without a leader and with names still to come waits: a later one may be up to date. */
 static bool waits_for_group(ps_gen *g, gen_item *it) {
-    if (!g->c->o.hard_links || !hlink_not_last(it->f)) return false;
+    if (!g->c->o.hard_links || g->routing || !hlink_not_last(it->f)) return false;
     it->f->flags |= PS_F_HLINK_WAITS;
     it->l->in_progress++;
     return true;

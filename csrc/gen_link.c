@@ -11,12 +11,20 @@ static ps_link_group *group_of(ps_gen *g, const ps_flist *l, const ps_file *f) {
     return e && g->c->o.inc_recurse ? flists_link_group(g->all, e->hlink, false) : NULL;
 }
 
+/* Lists that have ended stay as long as they have files in the swarm: names of a group wait there too. */
+static ps_flist *list_of_member(ps_gen *g, i32 ndx) {
+    ps_flist *l = gen_list_for(g, ndx);
+    if (l) return l;
+    const ps_file *f = flists_file(g->all, ndx, &l);
+    return f && gen_in_swarm(f) ? l : NULL;
+}
+
 ps_file *gen_prior_link(ps_gen *g, const ps_flist *of, ps_file *f, ps_flist **list, const char **name) {
     ps_file_extra *e = file_extra(of, f);
     if (name) *name = NULL;
     if (!e) return NULL;
     while (e->hlink_prev >= 0) {
-        ps_flist *l = gen_list_for(g, e->hlink_prev);
+        ps_flist *l = list_of_member(g, e->hlink_prev);
         if (!l) break;
         ps_file *prev = &l->files[e->hlink_prev - l->ndx_start];
         if (!(prev->flags & PS_F_SKIP_HLINK)) {
@@ -134,7 +142,10 @@ bool gen_link_check(ps_gen *g, gen_item *it, int statret, struct stat *st) {
             e->hlink_prev = pe->hlink_prev;
             pe->hlink_prev = it->ndx;
             it->f->flags |= PS_F_FILE_SENT | PS_F_HLINK_WAITS;
-            it->l->in_progress++;
+            if (gen_in_swarm(prev))
+                gen_join_swarm(g, it->l, it->f);
+            else
+                it->l->in_progress++;
             return true;
         }
         name = leader_name(g, it, prev, l, buf, shown_buf, &shown);
@@ -156,6 +167,16 @@ bool gen_link_check(ps_gen *g, gen_item *it, int statret, struct stat *st) {
     if (!link_to(g, it, statret, st, name, &leader, shown)) return true;
     if (g->c->o.remove_source_files == 1 && !g->c->o.dry_run) gen_send_success(g, it->ndx);
     return true;
+}
+
+/* One that --compare-dest has is linked too, but did not wait. */
+static void stop_waiting(ps_gen *g, ps_flist *l, ps_file *f) {
+    bool waited = f->flags & PS_F_HLINK_WAITS;
+    f->flags &= (u16)~PS_F_HLINK_WAITS;
+    if (gen_in_swarm(f))
+        gen_leave_swarm(g, l, f);
+    else if (waited)
+        l->in_progress--;
 }
 
 void gen_finish_link(ps_gen *g, gen_item *it, const struct stat *st, int alt) {
@@ -180,11 +201,12 @@ void gen_finish_link(ps_gen *g, gen_item *it, const struct stat *st, int alt) {
     e->hlink_prev = alt;
     if (alt >= 0 && g->c->o.dry_run && alt_dest_path(g->c, alt, path, alt_name, sizeof alt_name) == PS_OK) from = alt_name;
     while (prev >= 0) {
-        ps_flist *l = gen_list_for(g, prev);
+        ps_flist *l = list_of_member(g, prev);
         if (!l) break;
         gen_item other;
         item_init(g, &other, l, &l->files[prev - l->ndx_start], prev);
         other.itemizing = it->itemizing;
+        other.unsent = it->unsent;
         other.code = it->code;
         ps_file_extra *oe = file_extra(l, other.f);
         other.f->flags = (u16)((other.f->flags & ~PS_F_HLINK_FIRST) | PS_F_HLINK_DONE);
@@ -193,8 +215,7 @@ void gen_finish_link(ps_gen *g, gen_item *it, const struct stat *st, int alt) {
         struct stat there;
         int statret = other.dirfd < 0 ? -1 : fstatat(other.dirfd, other.leaf, &there, AT_SYMLINK_NOFOLLOW);
         bool ok = link_to(g, &other, statret, &there, from, st, path);
-        if (other.f->flags & PS_F_HLINK_WAITS) l->in_progress--; /* one that --compare-dest has is linked too, but did not wait */
-        other.f->flags &= (u16)~PS_F_HLINK_WAITS;
+        stop_waiting(g, l, other.f);
         if (ok && g->c->o.remove_source_files == 1 && !g->c->o.dry_run) gen_send_success(g, prev);
         prev = next;
     }
@@ -205,4 +226,53 @@ void gen_finish_link(ps_gen *g, gen_item *it, const struct stat *st, int alt) {
     group->name_len = (u32)n;
     group->name = arena_put(&g->all->dir_arena, from, n);
     if (group->name == PS_NO_OFFSET) gen_fail_memory(g);
+}
+
+/* ---- a leader whose data come from the swarm --------------------------------------------------------- */
+
+void gen_links_join_swarm(ps_gen *g, const ps_flist *l, const ps_file *f) {
+    const ps_file_extra *e = file_extra(l, f);
+    for (i32 prev = e ? e->hlink_prev : -1; prev >= 0;) {
+        ps_flist *at = gen_list_for(g, prev);
+        if (!at) return;
+        ps_file *member = &at->files[prev - at->ndx_start];
+        member->flags |= PS_F_FILE_SENT;
+        if (member->flags & PS_F_HLINK_WAITS) at->in_progress--;
+        gen_join_swarm(g, at, member);
+        e = file_extra(at, member);
+        prev = e ? e->hlink_prev : -1;
+    }
+}
+
+void gen_finish_swarm_link(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx) {
+    gen_item it;
+    item_init(g, &it, l, f, ndx);
+    it.unsent = true;
+    gen_finish_link(g, &it, NULL, -1);
+}
+
+/* Later names of the group find no leader: one of them tries its own luck. */
+void gen_lose_links(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx) {
+    ps_file_extra *e = file_extra(l, f);
+    i32 prev = e ? e->hlink_prev : -1;
+    gen_item it;
+    item_init(g, &it, l, f, ndx);
+    f->flags |= PS_F_SKIP_HLINK;
+    if (e) e->hlink_prev = -1;
+    while (prev >= 0) {
+        ps_flist *at = list_of_member(g, prev);
+        if (!at) return;
+        ps_file *member = &at->files[prev - at->ndx_start];
+        if (member->flags & PS_F_HLINK_WAITS) {
+            char path[PS_LIMIT_NAME + 1], full[PS_FULL_FNAME];
+            file_path(g->all, at, member, path);
+            ps_log(g->c, PS_LOG_ERROR_XFER, "rsync: [generator] link %s => %s failed: that one did not come\n",
+                   full_fname(g->c, path, full), item_path(g, &it));
+            member->flags |= PS_F_SKIP_HLINK;
+        }
+        e = file_extra(at, member);
+        prev = e ? e->hlink_prev : -1;
+        if (e) e->hlink_prev = -1;
+        stop_waiting(g, at, member);
+    }
 }

@@ -337,7 +337,59 @@ def test_sender_that_ends_a_file_of_the_swarm_breaks_the_protocol(root: Path, ho
 PAIR = [DOT, Entry("a", group=1, first=True), Entry("b", group=1), Entry("c", group=1)]
 
 
-def test_hard_links_never_join_the_swarm(root: Path) -> None:
+def test_leader_of_hard_links_joins_the_swarm_and_the_others_follow_unsent(root: Path) -> None:
     trial = Trial(root, (-1, PAIR), hard_links=1, swarm=1)
     trial.step()
-    assert trial.jobs() == []
+    assert trial.jobs() == [(3, TRANSFER | NEW, 0)]
+    trial.route(3, swarm=True)
+    trial.step()
+    assert [i.ndx for i in trial.items()] == [0, DONE]  # the session does not wait for them
+    put(root / "c")
+    trial.settle(3)
+    assert {(root / name).stat().st_ino for name in "abc"} == {(root / "c").stat().st_ino}
+    assert [i.ndx for i in trial.finish() if i.ndx > 0] == []
+    assert trial.context.stats.created_files == 2  # the leader's is counted where its data come
+
+
+def test_leader_of_hard_links_that_goes_the_classic_way_is_asked_for_once(root: Path) -> None:
+    trial = Trial(root, (-1, PAIR), hard_links=1, swarm=1)
+    trial.step()
+    trial.jobs()
+    trial.route(3, swarm=False)
+    trial.step()
+    assert [i.ndx for i in trial.items()] == [0, 3, DONE]
+    put(root / "c")
+    trial.settle(3)
+    items = trial.finish()
+    assert {(root / name).stat().st_ino for name in "abc"} == {(root / "c").stat().st_ino}
+    assert sorted(i.ndx for i in items if i.ndx >= 0) == [1, 2]
+
+
+def test_leader_with_followers_that_goes_the_classic_way_does_not_follow_them(root: Path) -> None:
+    put(root / "a", b"old!!!", mtime=WHEN - 1)  # it leads, the others come after it
+    trial = Trial(root, (-1, PAIR), hard_links=1, swarm=1)
+    trial.step()
+    assert trial.jobs() == [(1, TRANSFER | SIZE | TIME, 6)]
+    trial.route(1, swarm=False)
+    trial.step()
+    assert [i.ndx for i in trial.items()] == [0, 1, DONE]
+    put(root / "a")
+    trial.settle(1)
+    trial.finish()
+    assert {(root / name).stat().st_ino for name in "abc"} == {(root / "a").stat().st_ino}
+
+
+@pytest.mark.parametrize("how", [lib.PS_TRIAL_FAILED, lib.PS_TRIAL_NO_SEND])
+def test_leader_of_hard_links_that_the_swarm_gives_up_takes_the_others_along(root: Path, how: int) -> None:
+    trial = Trial(root, (-1, PAIR), hard_links=1, swarm=1)
+    trial.step()
+    trial.jobs()
+    trial.route(3, swarm=True)
+    trial.settle(3, how)
+    assert "".join(trial.log()).splitlines() == [
+        f'rsync: [generator] link "{name}" => c failed: that one did not come' for name in "ba"
+    ]
+    assert trial.context.got_transfer_error
+    trial.finish()
+    assert list(root.iterdir()) == []
+

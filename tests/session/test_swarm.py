@@ -340,3 +340,44 @@ def test_killed_fetcher_without_the_origins_data_fails_what_is_left(swarm: Swarm
     came = contents(swarm.folder / "dest")
     assert len(undelivered) == len(contents(swarm.tree)) - len(came) > 0
     assert not [name for name in came if pathlib.PurePath(name).name.startswith(".")]
+
+
+def link_names(top: pathlib.Path) -> None:
+    """Hard links within a directory and across directories, of a large and of an empty file too."""
+    for old, new in [("a/b/f1", "a/b/g1"), ("big", "a/big"), ("big", "z"), ("c/f2", "a/f2"), ("c/middle", "c/middle2")]:
+        (top / old).write_bytes((top / old).read_bytes() or b"something")
+        os.utime(top / old, (1_500_000_000, 1_500_000_000))
+        os.link(top / old, top / new)
+    (top / "c" / "empty").touch()
+    os.link(top / "c" / "empty", top / "a" / "empty")
+
+
+def link_groups(top: pathlib.Path) -> set[frozenset[str]]:
+    found: dict[int, set[str]] = {}
+    for path in top.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            found.setdefault(path.stat().st_ino, set()).add(str(path.relative_to(top)))
+    return {frozenset(names) for names in found.values()}
+
+
+@pytest.mark.parametrize("house", ["free", "only", "full"])
+def test_hard_links_are_made_of_what_mirrors_deliver(swarm: Swarm, house: str) -> None:
+    link_names(swarm.tree)
+    swarm.mirror("m1")
+    origin = swarm.start("max connections = 1\nmax nominate connections = 5\n")
+    stock = subprocess.run(
+        ["/usr/bin/rsync", "-aHi", origin.url + "m/", "stockdest/"], cwd=swarm.folder, capture_output=True, text=True, check=True
+    )
+    holder = take_slot(origin) if house == "full" else None
+    result = swarm.pull("-Hi", "--mirror-timeout=20", *(["--mirrors=only"] if house == "only" else []))
+    if holder:
+        holder.close()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    assert link_groups(swarm.folder / "dest") == link_groups(swarm.tree)
+    lines = swarm.sources(result)
+    once = sum((swarm.tree / min(names)).stat().st_size for names in link_groups(swarm.tree))
+    assert sum(received(line) for port, line in lines.items() if port != origin.port) == once
+    assert f"Literal data: {once:,} bytes" in result.stdout.splitlines()  # the origin has sent nothing
+    items = {line for line in result.stdout.splitlines() if line[:2] in (">f", "hf")}
+    assert items == {line for line in stock.stdout.splitlines() if line[:2] in (">f", "hf")}

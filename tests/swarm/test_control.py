@@ -20,7 +20,7 @@ class FakeCore:
     """Requests with nothing left of them; what was given up. Nothing local to do, no file without a digest."""
 
     def __init__(self) -> None:
-        self.counts = types.SimpleNamespace(open=1, undecided=0, pending=0, later=0)
+        self.counts = types.SimpleNamespace(open=1, undecided=0, pending=0, later=0, local_bytes=0)
         self.joining = True
         self.closed: list[int] = []
         self.given_up: list[tuple[int, bool]] = []

@@ -181,8 +181,6 @@ class Pair:
                 holder = self.holders[event.a]
                 self.bad.append((holder, event.code))
                 self._drop(holder)
-                if event.code < 0:
-                    self._fetch_bundle(int.from_bytes(event.text, "little"))
             elif event.kind == ENDED:
                 left = self._close(event.a)
                 self.missing += left.missing

@@ -192,6 +192,63 @@ def test_swarm_that_nothing_joins_any_more_leaves_the_rest_to_the_session(
     assert pair.swarm is not None and pair.swarm.counts.classic > 50
 
 
+def link_some(top: pathlib.Path) -> None:
+    """Groups within a directory, across directories, of a large file, of an empty one."""
+    for old, new in [("a/f0", "a/g0"), ("a/f1", "c/g1"), ("big", "a/b/big"), ("big", "zbig"), ("c/middle", "a/middle2")]:
+        if not (top / old).exists():
+            (top / old).write_bytes(random.Random(old).randbytes(MIB))
+            os.utime(top / old, (1_500_000_000, 1_500_000_000))
+        os.link(top / old, top / new)
+    (top / "c" / "empty").touch()
+    os.utime(top / "c" / "empty", (1_500_000_000, 1_500_000_000))
+    os.link(top / "c" / "empty", top / "a" / "b" / "empty")
+
+
+def groups(top: pathlib.Path) -> set[frozenset[str]]:
+    found: dict[int, set[str]] = {}
+    for path in top.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            found.setdefault(path.stat().st_ino, set()).add(str(path.relative_to(top)))
+    return {frozenset(names) for names in found.values()}
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["during", "after"])
+@pytest.mark.parametrize("incremental", [True, False])
+def test_swarm_brings_hard_linked_files_once(
+    tree: pathlib.Path, tmp_path: pathlib.Path, incremental: bool, late: bool
+) -> None:
+    link_some(tree)
+    pair = make(tree, tmp_path, incremental=incremental)
+    for context in (pair.context, pair.origin.context):
+        context.options.hard_links = 1
+    if late:  # nothing is delivered before the session with the origin has ended
+        mirrors = pair._mirrors
+        pair._mirrors = lambda: mirrors() if pair.receiver.ended else None  # type: ignore[method-assign]
+    pair.run()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert groups(tmp_path / "dest") == groups(tree)
+    assert pair.delivered == sum((tree / min(names)).stat().st_size for names in groups(tree))
+    assert pair.swarm is not None and (pair.swarm.counts.open, pair.swarm.counts.classic) == (0, 0)
+    assert not pair.receiver.exit_code()
+
+
+def test_swarm_without_digests_leaves_hard_links_to_the_session(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    link_some(tree)
+    pair = make(tree, tmp_path, warm=False)
+    for context in (pair.context, pair.origin.context):
+        context.options.hard_links = 1
+    for _ in range(20_000):
+        try:
+            pair.run(200)
+            break
+        except AssertionError:
+            pair.origin.digester.retry(True)
+            pair.origin.digester.step()
+    assert contents(tmp_path / "dest") == contents(tree)
+    assert groups(tmp_path / "dest") == groups(tree)
+    assert pair.delivered == 0
+
+
 def test_swarm_of_many_small_files_makes_few_events(tmp_path: pathlib.Path) -> None:
     tree = tmp_path / "tree"
     for d in range(20):
