@@ -5,28 +5,19 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import select
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 from kinds_of_tree import Snapshot, snapshot
+from servers import RSYNC, await_answer, free_port
 
-RSYNC = shutil.which("rsync") or ""
 SOURCES = pathlib.Path(__file__).parents[1]
 PRSYNC = (sys.executable, "-m", "prsync")
 REFERENCE = ("stock", "stock")
 PAIRS = (("prsync", "prsyncd"), ("prsync", "stock"), ("stock", "prsyncd"))
 """(client, daemon)"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -47,14 +38,7 @@ class Server:
         config.write_text(head + text.replace("DIR", str(folder)))
         program = (RSYNC,) if kind == "stock" else PRSYNC
         self.process = subprocess.Popen([*program, "--daemon", "--no-detach", f"--config={config}"], env=environment(), cwd="/")
-        for _ in range(1000):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except ConnectionRefusedError:
-                assert self.process.poll() is None, "the daemon ended"
-                select.select([], [], [], 0.01)
-        raise AssertionError("the daemon does not answer")
+        await_answer(self.process, self.port)
 
     @property
     def url(self) -> str:

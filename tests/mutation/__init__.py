@@ -3,5 +3,6 @@
 import pathlib
 import sys
 
-# The harnesses of the session tests.
-sys.path.append(str(pathlib.Path(__file__).parents[1] / "session"))
+# The helpers of all tests, and of the session tests.
+TESTS = pathlib.Path(__file__).parents[1]
+sys.path += [str(TESTS), str(TESTS / "session")]

@@ -14,9 +14,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-from client_harness import StockDaemon
 from daemon_harness import Daemon
 from peer_client import PeerClient, entry
+from servers import StockDaemon
 from session_client import SessionClient
 
 from prsync.engine.digests import digest_file

@@ -4,49 +4,13 @@ from __future__ import annotations
 
 import os
 import pathlib
-import select
-import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 
-RSYNC = shutil.which("rsync")
+from servers import RSYNC
+
 SOURCES = pathlib.Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class StockDaemon:
-    """rsync --daemon with the modules of `text` (FOLDER stands for its folder)."""
-
-    def __init__(self, folder: pathlib.Path, text: str) -> None:
-        assert RSYNC
-        self.folder, self.port = folder, free_port()
-        config = folder / "stock.conf"
-        head = f"use chroot = no\nport = {self.port}\naddress = 127.0.0.1\nlog file = {folder}/stock.log\n"
-        if os.geteuid() == 0:
-            head += "uid = 0\ngid = 0\n"
-        config.write_text(head + text.replace("FOLDER", str(folder)))
-        self.process = subprocess.Popen([RSYNC, "--daemon", "--no-detach", f"--config={config}"])
-        for _ in range(500):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except ConnectionRefusedError:
-                select.select([], [], [], 0.01)
-        raise AssertionError("the daemon does not answer")
-
-    def url(self, path: str = "") -> str:
-        return f"rsync://127.0.0.1:{self.port}/{path}"
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
 
 
 def environment(**more: str) -> dict[str, str]:

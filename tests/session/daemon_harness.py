@@ -12,6 +12,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from servers import free_port
+
 SCRIPT = """
 import os, sys
 from prsync.errors import PrsyncError
@@ -23,12 +25,6 @@ except PrsyncError as error:
     print(f"prsyncd: {error.text}", file=sys.stderr)
     sys.exit(error.code)
 """
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 class Daemon:

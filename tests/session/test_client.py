@@ -6,15 +6,17 @@ import os
 import pathlib
 import select
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 
 import client_harness as harness
 import pytest
-from client_harness import StockDaemon, prsync, rsync, stable
+from client_harness import prsync, rsync, stable
+from servers import RSYNC, StockDaemon
 
-pytestmark = pytest.mark.skipif(harness.RSYNC is None, reason="needs the real rsync")
+pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
 
 MODULES = """\
 motd file = FOLDER/motd
@@ -235,7 +237,7 @@ def test_interrupted_run_leaves_what_was_asked_for(tmp_path: pathlib.Path) -> No
 
 
 def test_silent_daemon_ends_with_30(tmp_path: pathlib.Path) -> None:
-    server = harness.socket.create_server(("127.0.0.1", 0))
+    server = socket.create_server(("127.0.0.1", 0))
     with server:
         result = prsync("--timeout=1", f"rsync://127.0.0.1:{server.getsockname()[1]}/m/", str(tmp_path))
     assert result.returncode == 30 and b"io timeout after 1 seconds -- exiting\n" in result.stderr

@@ -8,11 +8,11 @@ import stat
 import subprocess
 from collections.abc import Callable, Iterator
 
-import client_harness as harness
 import pytest
-from client_harness import StockDaemon, prsync, rsync, stable
+from client_harness import prsync, rsync, stable
+from servers import RSYNC, StockDaemon
 
-pytestmark = pytest.mark.skipif(harness.RSYNC is None, reason="needs the real rsync")
+pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
 
 OLD = (5 * 10**17, 5 * 10**17 + 5)
 BIG = b"".join(b"%07d\n" % number for number in range(40_000))

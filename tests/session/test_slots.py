@@ -3,12 +3,12 @@
 import os
 import pathlib
 import socket
-import subprocess
 import time
 from collections.abc import Callable
 
 import pytest
-from daemon_harness import Daemon, free_port
+from daemon_harness import Daemon
+from servers import StockDaemon
 
 from prsync.session.daemon_slots import Slots
 
@@ -101,24 +101,13 @@ def answer_of(sock: socket.socket) -> str:
 def test_stock_rsyncd_and_prsyncd_share_the_slots(start_daemon: Callable[..., Daemon], tmp_path: pathlib.Path) -> None:
     module = "[m]\npath = DIR\nmax connections = 2\nuse chroot = no\n"
     daemon = start_daemon(module)
-    port = free_port()
-    conf = tmp_path / "stock.conf"
-    head = f"address=127.0.0.1\nport={port}\nlock file={tmp_path}/lock\nreverse lookup=no\n"
-    conf.write_text(head + module.replace("DIR", str(tmp_path)))
-    stock = subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--config={conf}"], stdin=subprocess.DEVNULL)
+    stock = StockDaemon(tmp_path, f"lock file = {tmp_path}/lock\nreverse lookup = no\n" + module.replace("DIR", str(tmp_path)))
     try:
-        for _ in range(100):
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                time.sleep(0.05)
-        with enter(port) as first, enter(daemon.port) as second:
+        with enter(stock.port) as first, enter(daemon.port) as second:
             assert "@RSYNCD: OK" in answer_of(first) and "@RSYNCD: OK" in answer_of(second)
-            for other in (port, daemon.port):
+            for other in (stock.port, daemon.port):
                 with enter(other) as third:
                     assert "@ERROR: max connections (2) reached -- try again later" in answer_of(third)
         assert "max connections (2) reached" in daemon.log_lines()
     finally:
-        stock.terminate()
-        stock.wait()
+        stock.stop()

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from daemon_harness import Daemon, free_port
+from daemon_harness import Daemon
 from fault_proxy import FaultProxy
+from servers import StockDaemon
 
 import prsync
 
@@ -57,7 +58,7 @@ class Swarm:
         self.tree.mkdir(parents=True)
         fill(self.tree)
         self.lines: list[str] = []
-        self.running: list[Daemon | FaultProxy | subprocess.Popen[bytes]] = []
+        self.running: list[Daemon | FaultProxy | StockDaemon] = []
         self.origin: Daemon | None = None
 
     def _daemon(self, name: str, text: str) -> Daemon:
@@ -82,14 +83,9 @@ class Swarm:
     def stock_mirror(self) -> None:
         copy = self.folder / "stock"
         shutil.copytree(self.tree, copy, symlinks=True)
-        port = free_port()
-        conf = self.folder / "stock.conf"
-        conf.write_text(
-            f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\nlog file = {self.folder}/stock.log\n[m]\npath = {copy}\n"
-        )
-        command = ["/usr/bin/rsync", "--daemon", "--no-detach", f"--config={conf}", f"--port={port}", "--address=127.0.0.1"]
-        self.running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
-        self.lines.append(f"mirror = rsync://127.0.0.1:{port}/m stock\n")
+        daemon = StockDaemon(self.folder, f"[m]\npath = {copy}\n")
+        self.running.append(daemon)
+        self.lines.append(f"mirror = {daemon.url('m')} stock\n")
 
     def start(self, settings: str = "") -> Daemon:
         (self.folder / "origin").mkdir(exist_ok=True)
@@ -98,7 +94,8 @@ class Swarm:
 
     def command(self, *options: str, source: str = "m/") -> list[str]:
         assert self.origin
-        words = ["-a", "--stats", "--mirror-timeout=3", *options, self.origin.url + source, "dest/"]
+        # A stall limit far beyond what a busy machine makes of a good mirror.
+        words = ["-a", "--stats", "--mirror-timeout=20", *options, self.origin.url + source, "dest/"]
         return [sys.executable, "-m", "prsync", *words]
 
     def pull(self, *options: str, source: str = "m/") -> subprocess.CompletedProcess[str]:
@@ -108,7 +105,7 @@ class Swarm:
     def pull_without_fetcher(self, proxy: FaultProxy, *options: str) -> subprocess.CompletedProcess[str]:
         """A pull whose fetcher is killed once `proxy` has let some data through."""
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        command = self.command("--mirror-timeout=20", *options)
+        command = self.command(*options)
         with subprocess.Popen(command, cwd=self.folder, text=True, env=ENVIRONMENT, **pipes) as client:  # type: ignore[call-overload]
             wait_until(lambda: proxy.data_bytes > MIB)
             (fetcher,) = pathlib.Path(f"/proc/{client.pid}/task/{client.pid}/children").read_text().split()
@@ -127,13 +124,10 @@ class Swarm:
     def stop(self) -> None:
         # Proxies first: a daemon lets running transfers end.
         for item in sorted(self.running, key=lambda item: not isinstance(item, FaultProxy)):
-            if isinstance(item, Daemon):
-                item.stop()
-            elif isinstance(item, FaultProxy):
+            if isinstance(item, FaultProxy):
                 item.close()
             else:
-                item.terminate()
-                item.wait(10)
+                item.stop()
 
 
 def wait_until(done: Callable[[], bool]) -> None:
@@ -224,7 +218,7 @@ FAULTS = [("kill", None, "dead"), ("stall", None, "stalled"), ("flip", None, "co
 def test_one_faulty_mirror_of_four_is_named_and_nobody_else(
     swarm: Swarm, fault: str, change: Callable[[pathlib.Path], None] | None, verdict: str
 ) -> None:
-    # The stall limit must lie well within the run; elsewhere it is far beyond what a busy machine makes of a good mirror.
+    # The stall limit must lie well within the run.
     rate, limit = (3 * MIB // 4, 4) if fault == "stall" else (3 * MIB // 2, 20)
     for name in ("m1", "m2", "m3"):
         swarm.mirror(name, rate=rate)
@@ -245,7 +239,7 @@ def test_all_four_faults_of_eight_mirrors_still_make_the_tree(swarm: Swarm) -> N
     for number, (fault, change, _) in enumerate(FAULTS):
         swarm.mirror(f"bad{number}", fault, change, rate=40 * MIB)
     swarm.start()
-    result = swarm.pull()
+    result = swarm.pull("--mirror-timeout=3")
     assert result.returncode == 0, result.stderr
     assert contents(swarm.folder / "dest") == contents(swarm.tree)
 

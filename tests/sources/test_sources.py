@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import pathlib
-import socket
 import struct
-import subprocess
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 import trio
 from daemon_harness import Daemon
+from servers import StockDaemon
 
 from prsync.config import load_config
 from prsync.engine.digests import digest_file
@@ -44,35 +42,11 @@ def tree(tmp_path: pathlib.Path) -> pathlib.Path:
     return root
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            time.sleep(0.02)
-    raise AssertionError("the daemon does not listen")
-
-
 @pytest.fixture
 def rsyncd(tree: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[str]:
-    port = free_port()
-    config = tmp_path / "rsyncd.conf"
-    config.write_text(
-        f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\n[m]\npath = {tree}\n"
-        f"[noappend]\npath = {tree}\nrefuse options = append\n"
-    )
-    command = ["/usr/bin/rsync", "--daemon", "--no-detach", f"--config={config}", f"--port={port}", "--address=127.0.0.1"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
-        wait_for(port)
-        yield f"rsync://127.0.0.1:{port}/"
-        daemon.terminate()
+    daemon = StockDaemon(tmp_path, f"[m]\npath = {tree}\n[noappend]\npath = {tree}\nrefuse options = append\n")
+    yield daemon.url()
+    daemon.stop()
 
 
 @pytest.fixture

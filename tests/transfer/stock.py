@@ -5,50 +5,22 @@ from __future__ import annotations
 import os
 import pathlib
 import select
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from servers import RSYNC, StockDaemon
 
 from prsync.engine.context import Context
 from prsync.engine.native import lib
 from prsync.errors import PrsyncError
 from prsync.transfer.receiver import Need, Receiver
 
-RSYNC = shutil.which("rsync")
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Daemon:
-    """rsync --daemon in the foreground with one module `m`."""
-
-    def __init__(self, root: pathlib.Path, state: pathlib.Path, extra: str = "") -> None:
-        assert RSYNC
-        self.port = free_port()
-        config = state / "rsyncd.conf"
-        if os.geteuid() == 0:
-            extra += "\nuid = root\ngid = root"
-        config.write_text(
-            f"use chroot = no\nlog file = {state}/log\nport = {self.port}\naddress = 127.0.0.1\n{extra}\n[m]\n  path = {root}\n"
-        )
-        self.process = subprocess.Popen([RSYNC, "--daemon", "--no-detach", f"--config={config}"])
-        for _ in range(500):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except ConnectionRefusedError:
-                select.select([], [], [], 0.01)
-        raise AssertionError("the daemon does not answer")
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait()
+def serve(root: pathlib.Path, state: pathlib.Path) -> StockDaemon:
+    """The tree `root` as module `m`; the daemon's own files go to `state`."""
+    return StockDaemon(state, f"[m]\npath = {root}\n")
 
 
 @dataclass
@@ -151,7 +123,7 @@ def pump(connection: socket.socket, receiver: Receiver, change: Change | None = 
 
 
 def pull(
-    daemon: Daemon,
+    daemon: StockDaemon,
     destination: pathlib.Path | str | None,
     *,
     source: str = "m/",
@@ -197,4 +169,3 @@ def same_trees(one: pathlib.Path, two: pathlib.Path) -> str:
     assert RSYNC
     found = subprocess.run([RSYNC, "-aHcni", "--delete", f"{one}/", f"{two}/"], capture_output=True, text=True, check=True)
     return found.stdout
-

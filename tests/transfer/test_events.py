@@ -13,7 +13,7 @@ import stock
 from prsync.engine.pull import Pull
 from prsync.transfer.receiver import Receiver
 
-pytestmark = pytest.mark.skipif(stock.RSYNC is None, reason="needs the real rsync")
+pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")
 
 PER_FOLDER = 500
 MEASURED = """
@@ -66,7 +66,7 @@ def test_no_change_run_makes_few_events(tree: tuple[int, pathlib.Path], monkeypa
         return list(events)
 
     monkeypatch.setattr(stock.Context, "drain_events", counted_events)
-    daemon = stock.Daemon(folder / "data", folder)
+    daemon = stock.serve(folder / "data", folder)
     try:
         outcome = stock.pull(daemon, folder / "copy")
     finally:
@@ -81,7 +81,7 @@ def test_no_change_run_makes_few_events(tree: tuple[int, pathlib.Path], monkeypa
 def test_no_change_run_needs_little_memory(tree: tuple[int, pathlib.Path]) -> None:
     """The lists of directories that are done are given back: memory does not grow with the number of files."""
     count, folder = tree
-    daemon = stock.Daemon(folder / "data", folder)
+    daemon = stock.serve(folder / "data", folder)
     try:
         command = [sys.executable, "-c", MEASURED, "-a", f"rsync://127.0.0.1:{daemon.port}/m/", f"{folder}/copy/"]
         done = subprocess.run(command, capture_output=True, check=False, timeout=120)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import stock
-from stock import Daemon
+from servers import StockDaemon
 
 from prsync.engine import formats
 from prsync.engine.context import Context
 from prsync.engine.native import lib
 
-pytestmark = pytest.mark.skipif(stock.RSYNC is None, reason="needs the real rsync")
+pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")
 
 Setup = Callable[[Context], None]
 
@@ -63,8 +63,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def daemon(tree: Path, tmp_path: Path) -> Iterator[Daemon]:
-    server = Daemon(tree, tmp_path)
+def daemon(tree: Path, tmp_path: Path) -> Iterator[StockDaemon]:
+    server = stock.serve(tree, tmp_path)
     yield server
     server.stop()
 
@@ -76,7 +76,7 @@ def leftovers(root: Path) -> list[str]:
 @pytest.mark.parametrize("protocol", [30, 31, 32])
 @pytest.mark.parametrize("recursion", [(), ("--no-inc-recursive",)])
 def test_pull_into_new_directory_equals_source(
-    daemon: Daemon, tree: Path, tmp_path: Path, protocol: int, recursion: tuple[str, ...]
+    daemon: StockDaemon, tree: Path, tmp_path: Path, protocol: int, recursion: tuple[str, ...]
 ) -> None:
     outcome = stock.pull(daemon, tmp_path / "dst/", protocol=protocol, arguments=recursion)
     assert (outcome.code, outcome.error) == (0, ""), outcome.text()
@@ -90,7 +90,7 @@ def test_pull_into_new_directory_equals_source(
 
 @pytest.mark.parametrize("checksum", [b"xxh128", b"xxh3", b"md5", b"sha1"])
 def test_pull_changed_file_takes_only_its_changes(
-    daemon: Daemon, tree: Path, tmp_path: Path, checksum: bytes
+    daemon: StockDaemon, tree: Path, tmp_path: Path, checksum: bytes
 ) -> None:
     stock.pull(daemon, tmp_path / "dst", checksum=checksum)
     large = tree / "dir" / "deep" / "large"
@@ -110,7 +110,7 @@ COMPRESSIONS = [(f"PS_Z_{name.upper()}", f"--compress-choice={name}") for name i
 
 @pytest.mark.parametrize(("kind", "word"), COMPRESSIONS)
 def test_pull_compressed_delta_equals_source(
-    daemon: Daemon, tree: Path, tmp_path: Path, kind: str, word: str
+    daemon: StockDaemon, tree: Path, tmp_path: Path, kind: str, word: str
 ) -> None:
     stock.pull(daemon, tmp_path / "dst")
     large = tree / "dir" / "deep" / "large"
@@ -141,7 +141,7 @@ class Flip:
             at = data.find(self.mark, at + 1)
 
 
-def test_pull_damaged_once_is_sent_again(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_damaged_once_is_sent_again(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     (tree / "marked").write_bytes(b"A mark that is found in the stream." + pattern(5000))
     flip = Flip(b"A mark that is found")
     outcome = stock.pull(daemon, tmp_path / "dst", change=flip, setup=options(info_name=1))
@@ -151,7 +151,7 @@ def test_pull_damaged_once_is_sent_again(daemon: Daemon, tree: Path, tmp_path: P
     assert stock.same_trees(tree, tmp_path / "dst") == ""
 
 
-def test_pull_damaged_twice_fails_and_leaves_the_old_file(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_damaged_twice_fails_and_leaves_the_old_file(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     (tree / "marked").write_bytes(b"A mark that is found in the stream." + pattern(5000))
     old = tmp_path / "dst" / "marked"
     old.parent.mkdir()
@@ -170,11 +170,11 @@ def test_pull_damaged_twice_fails_and_leaves_the_old_file(daemon: Daemon, tree: 
     assert stock.same_trees(tree, tmp_path / "dst") == ""
 
 
-def interrupted(daemon: Daemon, destination: Path, setup: Setup | None = None) -> stock.Outcome:
+def interrupted(daemon: StockDaemon, destination: Path, setup: Setup | None = None) -> stock.Outcome:
     return stock.pull(daemon, destination, stop_after=1_500_000, setup=setup, source="m/dir/deep/large")
 
 
-def test_pull_interrupted_leaves_the_old_file(daemon: Daemon, tmp_path: Path) -> None:
+def test_pull_interrupted_leaves_the_old_file(daemon: StockDaemon, tmp_path: Path) -> None:
     old = tmp_path / "dst" / "large"
     old.parent.mkdir()
     old.write_bytes(b"old")
@@ -185,7 +185,7 @@ def test_pull_interrupted_leaves_the_old_file(daemon: Daemon, tmp_path: Path) ->
     assert [p.name for p in old.parent.iterdir()] == ["large"]
 
 
-def test_pull_interrupted_with_partial_keeps_what_came_with_mtime_zero(daemon: Daemon, tmp_path: Path) -> None:
+def test_pull_interrupted_with_partial_keeps_what_came_with_mtime_zero(daemon: StockDaemon, tmp_path: Path) -> None:
     (tmp_path / "dst").mkdir()
     outcome = interrupted(daemon, tmp_path / "dst/", options(partial=1))
     kept = tmp_path / "dst" / "large"
@@ -196,7 +196,7 @@ def test_pull_interrupted_with_partial_keeps_what_came_with_mtime_zero(daemon: D
     assert [p.name for p in kept.parent.iterdir()] == ["large"]
 
 
-def test_pull_interrupted_with_partial_dir_is_resumed_from_it(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_interrupted_with_partial_dir_is_resumed_from_it(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     (tmp_path / "dst").mkdir()
     setup = strings({lib.PS_STR_PARTIAL_DIR: b".parts"}, partial=1)
     assert interrupted(daemon, tmp_path / "dst/", setup).code == 12
@@ -210,14 +210,14 @@ def test_pull_interrupted_with_partial_dir_is_resumed_from_it(daemon: Daemon, tr
     assert [p.name for p in (tmp_path / "dst").iterdir()] == ["large"]
 
 
-def test_pull_with_delayed_updates_renames_at_the_end(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_with_delayed_updates_renames_at_the_end(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     setup = strings({lib.PS_STR_PARTIAL_DIR: b".~tmp~"}, partial=1, delay_updates=1)
     outcome = stock.pull(daemon, tmp_path / "dst", setup=setup, arguments=("--delay-updates", "--no-inc-recursive"))
     assert (outcome.code, outcome.error) == (0, ""), outcome.text()
     assert stock.same_trees(tree, tmp_path / "dst") == ""
 
 
-def test_pull_with_temp_dir_leaves_it_empty(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_with_temp_dir_leaves_it_empty(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     (tmp_path / "temp").mkdir()
     outcome = stock.pull(daemon, tmp_path / "dst", setup=strings({lib.PS_STR_TEMP_DIR: str(tmp_path / "temp").encode()}))
     assert (outcome.code, outcome.error) == (0, ""), outcome.text()
@@ -226,7 +226,7 @@ def test_pull_with_temp_dir_leaves_it_empty(daemon: Daemon, tree: Path, tmp_path
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs a second file system")
-def test_pull_with_temp_dir_on_another_file_system_copies(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_with_temp_dir_on_another_file_system_copies(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     temp = Path("/dev/shm") / f"prsync-temp-{os.getpid()}"
     temp.mkdir()
     try:
@@ -239,12 +239,12 @@ def test_pull_with_temp_dir_on_another_file_system_copies(daemon: Daemon, tree: 
         temp.rmdir()
 
 
-def test_pull_with_missing_temp_dir_is_refused(daemon: Daemon, tmp_path: Path) -> None:
+def test_pull_with_missing_temp_dir_is_refused(daemon: StockDaemon, tmp_path: Path) -> None:
     outcome = stock.pull(daemon, tmp_path / "dst", setup=strings({lib.PS_STR_TEMP_DIR: b"/nowhere/at/all"}))
     assert (outcome.code, outcome.error) == (1, "The temp-dir does not exist: /nowhere/at/all")
 
 
-def test_pull_sparse_allocates_as_rsync(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_sparse_allocates_as_rsync(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     holes = tree / "holes"
     with holes.open("wb") as file:
         for number in range(20):
@@ -261,27 +261,27 @@ def test_pull_sparse_allocates_as_rsync(daemon: Daemon, tree: Path, tmp_path: Pa
     assert (tmp_path / "dst" / "holes").stat().st_blocks < holes.stat().st_blocks
 
 
-def test_pull_one_file_to_a_name(daemon: Daemon, tmp_path: Path) -> None:
+def test_pull_one_file_to_a_name(daemon: StockDaemon, tmp_path: Path) -> None:
     outcome = stock.pull(daemon, tmp_path / "renamed", source="m/small", letters="logDtp", setup=options(recurse=0))
     assert (outcome.code, outcome.error) == (0, ""), outcome.text()
     assert (tmp_path / "renamed").read_bytes() == b"hello\n"
     assert (tmp_path / "renamed").stat().st_mode & 0o777 == 0o640
 
 
-def test_pull_several_onto_a_file_is_refused(daemon: Daemon, tmp_path: Path) -> None:
+def test_pull_several_onto_a_file_is_refused(daemon: StockDaemon, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     outcome = stock.pull(daemon, tmp_path / "file")
     assert (outcome.code, outcome.error) == (3, "ERROR: destination must be a directory when copying more than 1 file")
 
 
-def test_pull_dry_run_changes_nothing(daemon: Daemon, tmp_path: Path) -> None:
+def test_pull_dry_run_changes_nothing(daemon: StockDaemon, tmp_path: Path) -> None:
     outcome = stock.pull(daemon, tmp_path / "dst", letters="nlogDtpr", setup=options(dry_run=1))
     assert (outcome.code, outcome.error) == (0, ""), outcome.text()
     assert not (tmp_path / "dst").exists()
     assert outcome.context.stats.xferred_files == 44
 
 
-def test_list_only_lists_as_rsync(daemon: Daemon, tmp_path: Path) -> None:
+def test_list_only_lists_as_rsync(daemon: StockDaemon, tmp_path: Path) -> None:
     assert stock.RSYNC
     theirs = subprocess.run(
         [stock.RSYNC, "-rl", "--no-motd", f"rsync://127.0.0.1:{daemon.port}/m/"], capture_output=True, text=True, check=True
@@ -293,7 +293,7 @@ def test_list_only_lists_as_rsync(daemon: Daemon, tmp_path: Path) -> None:
 
 
 def test_pull_where_a_directory_cannot_be_written_discards_and_goes_on(
-    daemon: Daemon, tree: Path, tmp_path: Path
+    daemon: StockDaemon, tree: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "dst" / "small").mkdir(parents=True)
     (tmp_path / "dst" / "small" / "inside").touch()
@@ -329,7 +329,7 @@ PROGRESS = {"info_progress": 1, "info_flist": 2, "log_before_transfer": 1, "huma
     ids=["itemize", "verbose", "dry", "progress", "progress2"],
 )
 def test_pull_says_what_rsync_says(
-    daemon: Daemon,
+    daemon: StockDaemon,
     tree: Path,
     tmp_path: Path,
     words: list[str],

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import stock
-from stock import Daemon
 
 from prsync.engine.context import Context, Status
 from prsync.engine.native import ffi
 from prsync.engine.pull import Pull
 from prsync.errors import PrsyncError
 
-pytestmark = pytest.mark.skipif(stock.RSYNC is None, reason="needs the real rsync")
+pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")
 
 MUTATIONS = int(os.environ.get("PRSYNC_MUTATIONS", "150"))
 
@@ -33,7 +32,7 @@ class Session:
         (self.source / "empty").touch()
         (self.source / "link").symlink_to("a/one")
         self.chunks: list[bytes] = []  # as they came: none of them answers what had not been asked yet
-        daemon = Daemon(self.source, base)
+        daemon = stock.serve(self.source, base)
         try:
             outcome = stock.pull(daemon, base / "first", protocol=protocol, arguments=arguments, change=self.note)
         finally:
