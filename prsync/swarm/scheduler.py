@@ -30,6 +30,7 @@ class Policy:
     """Knobs with their names in protocol-spec/limits.md."""
 
     stall_seconds: float = limits.STALL_SECONDS
+    origin_stall_seconds: float = limits.ORIGIN_STALL_SECONDS
     sources_max: int = limits.SOURCES_MAX
     origin_equal: bool = False
     range_min: int = limits.RANGE_MIN_BYTES
@@ -169,11 +170,11 @@ class Scheduler:
 
     def wake_at(self, now: float) -> float | None:
         """When `decide` must be called again though nothing has happened: a stall or a back-off runs out."""
-        times = [s.last_progress + self.policy.stall_seconds for s in self.sources.values() if s.requests and s.dropped is None]
+        times = [s.last_progress + self._patience(s) for s in self.sources.values() if s.requests and s.dropped is None]
         if self.waiting:
             times += [s.blocked_until for s in self.sources.values() if s.dropped is None and s.blocked_until > now]
             closed = [s for s in self.sources.values() if s.dropped is None and not s.open]
-            times += [s.last_progress + self.policy.stall_seconds for s in closed]
+            times += [s.last_progress + self._patience(s) for s in closed]
         return min(times) if times else None
 
     @property
@@ -273,13 +274,19 @@ class Scheduler:
         """Sources that hold work, or keep work waiting by not opening, and have not moved for the stall limit."""
         actions: list[Action] = []
         for source in self.sources.values():
-            if source.dropped is not None or now < source.last_progress + self.policy.stall_seconds or now < source.blocked_until:
+            limit = self._patience(source)
+            if source.dropped is not None or now < source.last_progress + limit or now < source.blocked_until:
                 continue
             if source.requests:
-                actions += self._drop(source, Verdict.STALLED, f"nothing came for {self.policy.stall_seconds:g} seconds", now)
+                actions += self._drop(source, Verdict.STALLED, f"nothing came for {limit:g} seconds", now)
             elif not source.open and self.waiting:
-                actions += self._drop(source, Verdict.DEAD, f"no connection within {self.policy.stall_seconds:g} seconds", now)
+                actions += self._drop(source, Verdict.DEAD, f"no connection within {limit:g} seconds", now)
         return actions
+
+    def _patience(self, source: Source) -> float:
+        """Seconds without progress that a source may take. A stalled mirror costs nothing but itself; without the origin the
+        files fail that no mirror delivers, however busy it or this machine is."""
+        return max(self.policy.stall_seconds, self.policy.origin_stall_seconds) if source.origin else self.policy.stall_seconds
 
     def _give_up(self) -> list[Action]:
         live = [s.id for s in self.sources.values() if self._live(s)]

@@ -301,3 +301,21 @@ def test_report_of_a_source_whose_last_request_never_ended_has_the_time_of_its_b
     scheduler.progress(assign.request, MIB, 1.5)
     (report,) = scheduler.reports()
     assert (report.received, report.milliseconds) == (MIB, 500)
+
+
+def test_origin_that_pauses_is_waited_for_longer_than_a_mirror() -> None:
+    scheduler = Scheduler(Policy(stall_seconds=3, origin_stall_seconds=60))
+    for source in (0, 1):
+        scheduler.add_source(source, f"rsync://m{source}/m", SourceKind.PEER, 0.0, origin=source == 0)
+        scheduler.source_open(source, 0.0)
+    scheduler.add_unit(large(1, 1))
+    (assign,) = scheduler.decide(0.0)
+    assert isinstance(assign, Assign) and assign.source == 1
+    (drop,) = scheduler.decide(3.0)
+    assert isinstance(drop, Drop) and (drop.source, drop.verdict) == (1, Verdict.STALLED)
+    scheduler.waiting.extendleft(request.unit for request in drop.requests)
+    (assign,) = scheduler.decide(3.0)
+    assert isinstance(assign, Assign) and assign.source == 0
+    assert (scheduler.decide(62.9), scheduler.wake_at(62.9)) == ([], 63.0)
+    (drop,) = scheduler.decide(63.0)
+    assert isinstance(drop, Drop) and drop.source == 0
