@@ -8,6 +8,7 @@ void ps_flists_free(ps_flists *all) { flists_free(all); }
 
 ps_root *ps_root_open(ps_ctx *c, const char *path, bool create) { return root_open(c, path, create); }
 ps_root *ps_root_from_fd(ps_ctx *c, int fd) { return root_from_fd(c, fd); }
+void ps_root_is_whole(ps_root *r) { root_is_whole(r); }
 void ps_root_free(ps_root *r) { root_free(r); }
 int ps_root_fd(const ps_root *r) { return root_fd(r); }
 

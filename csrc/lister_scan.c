@@ -85,18 +85,21 @@ void lister_stat_error(ps_lister *l, int err, const char *path, bool is_dir) {
 
 /* ---- the state of a name ------------------------------------------------------------------------------ */
 
-/* What a symlink points to, beneath the root. */
-static int stat_target(ps_lister *l, const char *path, size_t len, struct stat *st) {
+/* What a symlink points to, beneath the root. EXDEV: it leads out. */
+static int stat_beneath(ps_lister *l, const char *path, size_t len, struct stat *st) {
     size_t n;
     const char *real = lister_real(l, path, len, &n);
     int fd = root_openat(l->root, n ? real : ".", O_PATH, 0);
-    if (fd < 0) {
-        if (errno == EXDEV) errno = ENOENT; /* it leads out of the module, where nothing is for a client */
-        return -1;
-    }
+    if (fd < 0) return -1;
     int status = fstat(fd, st);
     close(fd);
     return status;
+}
+
+static int stat_target(ps_lister *l, const char *path, size_t len, struct stat *st) {
+    if (stat_beneath(l, path, len, st) == 0) return 0;
+    if (errno == EXDEV) errno = ENOENT; /* outside of the module nothing is for a client */
+    return -1;
 }
 
 static int link_stat(ps_lister *l, const char *path, size_t len, int dirfd, const char *base, bool follow_dirs, struct stat *st) {
@@ -104,8 +107,15 @@ static int link_stat(ps_lister *l, const char *path, size_t len, int dirfd, cons
     if (!S_ISLNK(st->st_mode)) return 0;
     if (l->follow_links) return stat_target(l, path, len, st);
     struct stat target;
-    if (follow_dirs && stat_target(l, path, len, &target) == 0 && S_ISDIR(target.st_mode)) *st = target;
-    return 0;
+    if (!follow_dirs) return 0;
+    if (stat_beneath(l, path, len, &target) == 0) {
+        if (S_ISDIR(target.st_mode)) *st = target;
+        return 0;
+    }
+    /* A directory is asked for, and it is outside. rsync lists it with its mode and times, then fails to open it. */
+    if (errno != EXDEV || fstatat(dirfd, base, &target, 0) < 0 || !S_ISDIR(target.st_mode)) return 0;
+    errno = ELOOP;
+    return -1;
 }
 
 int lister_stat(ps_lister *l, const char *path, size_t len, bool follow_dirs, struct stat *st) {

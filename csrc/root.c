@@ -25,6 +25,7 @@ typedef struct dir_slot {
 struct ps_root {
     int fd;
     bool no_openat2; /* the kernel lacks it or a sandbox forbids it */
+    bool whole;      /* it is this process's own root directory */
     u32 used;
     dir_slot slots[SLOTS]; /* most recent first */
 };
@@ -104,6 +105,8 @@ void root_free(ps_root *r) {
     free(r);
 }
 
+void root_is_whole(ps_root *r) { r->whole = true; }
+
 int root_fd(const ps_root *r) { return r->fd; }
 
 /* ---- walking ------------------------------------------------------------------------------ */
@@ -121,6 +124,7 @@ static int beneath(ps_root *r, int dirfd, const char *path, int flags, mode_t mo
     }
 }
 #define RESOLVE_FOLLOW (RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+#define RESOLVE_WHOLE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 #define RESOLVE_PLAIN (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
 #else
 static int beneath(ps_root *r, int dirfd, const char *path, int flags, mode_t mode, u64 resolve) {
@@ -130,6 +134,7 @@ static int beneath(ps_root *r, int dirfd, const char *path, int flags, mode_t mo
     return -1;
 }
 #define RESOLVE_FOLLOW 0
+#define RESOLVE_WHOLE 0
 #define RESOLVE_PLAIN 0
 #endif
 
@@ -167,7 +172,7 @@ static int walk(int start, const char *path, int flags, mode_t mode) {
 
 static int open_beneath(ps_root *r, const char *path, int flags, mode_t mode) {
     if (!r->no_openat2) {
-        int fd = beneath(r, r->fd, path, flags, mode, RESOLVE_FOLLOW);
+        int fd = beneath(r, r->fd, path, flags, mode, r->whole ? RESOLVE_WHOLE : RESOLVE_FOLLOW);
         if (fd >= 0 || !r->no_openat2) return fd;
     }
     return walk(r->fd, path, flags, mode);
@@ -235,7 +240,10 @@ int root_dir(ps_root *r, const char *path, size_t len) {
     memcpy(name, path, len);
     name[len] = 0;
     int fd = open_dir(r, name, len);
-    if (fd < 0) return -1;
+    if (fd < 0) {
+        if (errno == EXDEV) errno = ELOOP; /* a symlink leads out: rsync's error, which says more than the kernel's */
+        return -1;
+    }
     u32 i = r->used < SLOTS ? r->used++ : SLOTS - 1;
     dir_slot *s = &r->slots[i];
     if (i == SLOTS - 1 && s->len) close(s->fd);

@@ -36,6 +36,7 @@ void ps_flists_free(ps_flists *all);
  * NULL: ps_ctx_error says why. */
 ps_root *ps_root_open(ps_ctx *c, const char *path, bool create);
 ps_root *ps_root_from_fd(ps_ctx *c, int fd); /* takes the descriptor over */
+void ps_root_is_whole(ps_root *r);           /* a chroot's: absolute symlinks are followed within it */
 void ps_root_free(ps_root *r);
 int ps_root_fd(const ps_root *r);
 

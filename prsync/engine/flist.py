@@ -111,9 +111,12 @@ class Root:
         return cls(lib.ps_root_open(context.handle, path, create), context)
 
     @classmethod
-    def from_fd(cls, context: Context, fd: int) -> Root:
-        """Takes an open directory descriptor over."""
-        return cls(lib.ps_root_from_fd(context.handle, fd), context)
+    def from_fd(cls, context: Context, fd: int, whole: bool = False) -> Root:
+        """Takes an open directory descriptor over. `whole`: it is this process's root directory, as in a chroot."""
+        root = cls(lib.ps_root_from_fd(context.handle, fd), context)
+        if whole:
+            lib.ps_root_is_whole(root.handle)
+        return root
 
     def fileno(self) -> int:
         return int(lib.ps_root_fd(self.handle))

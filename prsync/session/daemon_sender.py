@@ -14,7 +14,7 @@ from prsync.engine.native import lib
 from prsync.engine.output import messages
 from prsync.engine.push import Send
 from prsync.engine.rules import RuleSet
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.options import Options, as_bytes
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.protocol.filters import FilterParser
@@ -101,10 +101,15 @@ class SenderJob:
         hidden = self.entered.rules
         rules = RuleSet(context, parser.rules, cvs=parser.cvs_rules, daemon=hidden, parse=parser.merge_file)
         lists = FileLists(context)
-        self.root = root = Root.from_fd(context, self.entered.root)
+        whole = self.entered.chrooted and self.entered.directory == "/"
+        self.root = root = Root.from_fd(context, self.entered.root, whole)
         lister = Lister(lists, root, rules.handle)
         expander = Expander(self.entered.root, rules.daemon_excludes if hidden else None, self.entered.chrooted)
-        for path in self._arguments(expander):
+        paths = list(self._arguments(expander))
+        if options.files_from is not None and len(paths) > 1:
+            # rsync's server only shows its usage in its log, and its client takes the end for a broken stream.
+            raise StreamError(f"--files-from takes one source directory, but {len(paths)} names match")
+        for path in paths:
             lister.argument(path)
         if options.files_from is not None:
             lister.names(self._names(source, rules))

@@ -130,6 +130,67 @@ def test_client_rules_and_names_are_followed(start_daemon: Start, tree: pathlib.
     assert [name for name, _, _ in listing(tmp_path / "f")] == ["one"]
 
 
+@pytest.mark.parametrize("chroot", [pytest.param("yes", marks=needs_root), "no"])
+def test_names_of_files_from_are_those_below_its_directory(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, chroot: str
+) -> None:
+    """rsync 3.5.0 opens them at the module's root where there is no chroot: another file's data, or "file has vanished"."""
+    (tree / "one").write_text("another file\n")
+    daemon = start_daemon(MODULE + f"use chroot = {chroot}\nuid = {os.getuid()}\nexclude = /one\nread only = no\n")
+    (tmp_path / "names").write_text("one\ndeep/two\n")
+    options = ("-a", f"--files-from={tmp_path}/names")
+    result = daemon.rsync(*options, "::mod/sub/", f"{tmp_path}/a/")
+    assert (result.returncode, result.stderr) == (0, "")
+    read = {name: content for name, _, content in listing(tmp_path / "a")}
+    assert read == {"deep": "", "deep/two": b"two\n", "one": b"one\n"}
+    daemon.rsync(*options, "--remove-source-files", "::mod/sub/", f"{tmp_path}/b/")
+    assert (tree / "one").exists() and not (tree / "sub" / "one").exists()
+
+
+def test_files_from_takes_one_source_directory(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    daemon = start_daemon(MODULE)
+    (tmp_path / "names").write_text("one\n")
+    result = daemon.rsync("-a", f"--files-from={tmp_path}/names", "::mod/s*", f"{tmp_path}/dest/")
+    assert result.returncode == 12 and "--files-from takes one source directory, but 2 names match" in result.stderr
+    assert daemon.rsync("-a", f"--files-from={tmp_path}/names", "::mod/su*", f"{tmp_path}/dest/").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["-rt", "::mod/out/"], ["-rtR", "::mod/out/"], ["-rtk", "::mod/"], ["-dt", "--files-from=NAMES", "::mod/"]]
+)
+def test_directory_outside_the_module_is_refused_with_what_is_known_of_it(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, words: list[str]
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tree / "out").symlink_to("../outside")
+    (tmp_path / "names").write_text("out/\n")
+    daemon = start_daemon(MODULE + f"use chroot = no\nuid = {os.getuid()}\nmunge symlinks = no\n")
+    result = daemon.rsync(*(word.replace("NAMES", f"{tmp_path}/names") for word in words), f"{tmp_path}/dest/")
+    assert result.returncode == 23 and "Too many levels of symbolic links (40)" in result.stderr
+    assert not os.path.lexists(tmp_path / "dest" / "out")
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["-rL", "::mod/l/"], ["d", "d/two", "f"]),
+        (["-rk", "::mod/l/"], ["d", "d/two"]),
+        (["-r", "::mod/l/d/"], ["two"]),
+        (["-r", "--copy-unsafe-links", "::mod/l/"], ["d", "d/two", "f"]),
+    ],
+)
+def test_absolute_symlinks_are_followed_within_a_chroot(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, words: list[str], found: list[str]
+) -> None:
+    (tree / "l").mkdir()
+    (tree / "l" / "d").symlink_to("/sub/deep")
+    (tree / "l" / "f").symlink_to("/sub/one")
+    result = start_daemon(MODULE + "use chroot = yes\nuid = root\n").rsync(*words, f"{tmp_path}/dest/")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [name for name, _, _ in listing(tmp_path / "dest")] == found
+
+
 def test_no_path_leads_out_of_the_module(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "outside").write_text("outside")
     (tree / "up").symlink_to("..")
