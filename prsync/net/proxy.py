@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from prsync.errors import SocketError
 
-LINE_BYTES = 1024
+REQUEST_BYTES = 1024
+LINE_BYTES = 1023  # of an answer, with its newline
 
 
 class Proxy(NamedTuple):
@@ -37,7 +38,7 @@ def connect_request(host: str, port: int, login: bytes | None) -> bytes:
     head = b"CONNECT %b:%d HTTP/1.0" % (name, port)
     if login is not None:
         head += b"\r\nProxy-Authorization: Basic " + binascii.b2a_base64(login, newline=False)
-    if len(head) > LINE_BYTES:
+    if len(head) > REQUEST_BYTES:
         raise SocketError("proxy CONNECT request too long")
     return head + b"\r\n\r\n"
 
@@ -46,22 +47,22 @@ def open_tunnel(connection: socket.socket, host: str, port: int, proxy: Proxy) -
     """Raises SocketError when the proxy refuses. Nothing behind the proxy's header is consumed."""
     try:
         connection.sendall(connect_request(host, port, proxy.login))
-        status = _line(connection)
+        status = _line(connection, "line")
         version, _, rest = status.partition(" ")
         if not version.startswith("HTTP/") or not rest.lstrip().startswith("2"):
             raise SocketError(f"bad response from proxy -- {status}")
-        while _line(connection):
+        while _line(connection, "header line"):
             pass
     except OSError as error:
         raise SocketError(f"failed to talk to the proxy {proxy.host}:{proxy.port}: {error}") from None
 
 
-def _line(connection: socket.socket) -> str:
+def _line(connection: socket.socket, what: str) -> str:
     """Byte by byte: what follows the header belongs to the daemon."""
     line = bytearray()
     while not line.endswith(b"\n"):
         if len(line) >= LINE_BYTES:
-            raise SocketError("proxy response line too long")
+            raise SocketError(f"proxy response {what} too long")
         byte = connection.recv(1)
         if not byte:
             raise SocketError("failed to read from proxy: the connection was closed")

@@ -44,7 +44,9 @@ def test_control_character_in_host_is_refused() -> None:
         (b"HTTP/1.0 403 Forbidden\r\n\r\n", "bad response from proxy -- HTTP/1.0 403 Forbidden"),
         (b"hello\r\n", "bad response from proxy -- hello"),
         (b"HTTP/1.0 200 OK\r\nVia", "failed to read from proxy"),
-        (b"x" * 2000, "proxy response line too long"),
+        (b"x" * 1023, "proxy response line too long"),
+        (b"HTTP/1.0 200 " + b"x" * 1009 + b"\n\n@RSYNCD", None),
+        (b"HTTP/1.0 200 OK\r\n" + b"x" * 1023, "proxy response header line too long"),
     ],
 )
 def test_proxys_answer_is_judged(answer: bytes, error: str | None) -> None:
