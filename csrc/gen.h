@@ -166,6 +166,8 @@ bool gen_is_backup(const ps_gen *g, const char *path);    /* by its suffix */
 #define GEN_ALT_NO_LINK (-3)
 int gen_try_reg(ps_gen *g, gen_item *it, char cmp[PS_LIMIT_NAME + 1], struct stat *st, bool exists);
 int gen_try_non(ps_gen *g, gen_item *it, char cmp[PS_LIMIT_NAME + 1], struct stat *st);
+/* The state of the entry in alternate destination j; false: it is not there. same_data may be NULL. */
+bool gen_alt_look(ps_gen *g, gen_item *it, u32 j, struct stat *st, bool *same_data);
 bool gen_copy_data(ps_gen *g, int from, int to, const char *shown_from, const char *shown_to); /* false: it was logged */
 int gen_base_fd(const ps_gen *g); /* what relative paths outside the tree start from */
 

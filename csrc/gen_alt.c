@@ -15,10 +15,16 @@ int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_
 
 int gen_base_fd(const ps_gen *g) { return g->root ? root_fd(g->root) : AT_FDCWD; }
 
-/* The entry in alternate destination j. The directory is the user's own choice and may lie outside the root. */
-static int alt_stat(ps_gen *g, gen_item *it, u32 j, char cmp[PS_LIMIT_NAME + 1], struct stat *st) {
-    if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, PS_LIMIT_NAME + 1) != PS_OK) return -1;
-    return fstatat(gen_base_fd(g), cmp, st, AT_SYMLINK_NOFOLLOW);
+bool gen_alt_look(ps_gen *g, gen_item *it, u32 j, struct stat *st, bool *same_data) {
+    char cmp[PS_LIMIT_NAME + 1];
+    const char *leaf;
+    if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, sizeof cmp) != PS_OK) return false;
+    int dir = open_trusted_parent(gen_base_fd(g), cmp, &leaf);
+    if (dir < 0) return false;
+    bool found = fstatat(dir, leaf, st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (found && same_data) *same_data = gen_file_type(st->st_mode) == it->type && gen_same_data(g, it, dir, leaf, st);
+    close(dir);
+    return found;
 }
 
 typedef struct best { int index, level; struct stat st; } best;
@@ -28,9 +34,9 @@ static best best_match(ps_gen *g, gen_item *it, char cmp[PS_LIMIT_NAME + 1]) {
     best b = {.index = -1};
     for (u32 j = 0; j < g->c->alt_count && b.level < 3; j++) {
         struct stat st;
-        if (alt_stat(g, it, j, cmp, &st) < 0 || gen_file_type(st.st_mode) != it->type) continue;
-        int level = 1;
-        if (gen_same_data(g, it, gen_base_fd(g), cmp, &st)) level = gen_same_attrs(g, it->f, &st) ? 3 : 2;
+        bool same;
+        if (!gen_alt_look(g, it, j, &st, &same) || gen_file_type(st.st_mode) != it->type) continue;
+        int level = !same ? 1 : gen_same_attrs(g, it->f, &st) ? 3 : 2;
         if (level > b.level) b = (best){.index = (int)j, .level = level, .st = st};
     }
     if (b.index >= 0) alt_dest_path(g->c, b.index, item_path(g, it), cmp, PS_LIMIT_NAME + 1);
@@ -62,7 +68,7 @@ bool gen_copy_data(ps_gen *g, int from, int to, const char *shown_from, const ch
 static bool copy_from_alt(ps_gen *g, gen_item *it, const char *cmp) {
     char temp[256], full[PS_FULL_FNAME];
     const char *path = item_path(g, it);
-    int from = openat(gen_base_fd(g), cmp, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int from = open_trusted_file(gen_base_fd(g), cmp, O_RDONLY);
     if (from < 0) {
         gen_errno(g, errno, "open %s", full_fname(g->c, cmp, full));
         return false;

@@ -33,22 +33,8 @@ static void as_file(const struct stat *st, ps_file *f) {
 
 /* ---- --backup-dir ----------------------------------------------------------------------------------- */
 
-/* The user's own choice: it may lie anywhere, and symlinks on the way are followed. */
 static bool open_backup_dir(ps_gen *g, const char *dir) {
-    char part[PS_LIMIT_NAME + 1];
-    size_t n = strlen(dir);
-    if (n > PS_LIMIT_NAME) {
-        errno = ENAMETOOLONG;
-        return false;
-    }
-    memcpy(part, dir, n + 1);
-    for (size_t i = 1; i <= n; i++) {
-        if (i < n && part[i] != '/') continue;
-        part[i] = 0;
-        if (mkdirat(gen_base_fd(g), part, 0777) < 0 && errno != EEXIST) return false;
-        part[i] = i < n ? '/' : 0;
-    }
-    int fd = openat(gen_base_fd(g), dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_trusted(gen_base_fd(g), dir, O_RDONLY | O_DIRECTORY, true);
     if (fd < 0) return false;
     g->backup_root = root_from_fd(g->c, fd);
     return g->backup_root != NULL;

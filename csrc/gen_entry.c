@@ -73,7 +73,14 @@ int gen_link(ps_gen *g, const char *from, const char *to, bool outside) {
     const char *base, *from_base;
     int to_dir = root_parent(g->root, to, &base);
     if (to_dir < 0) return -1;
-    if (outside) return linkat(root_fd(g->root), from, to_dir, base, 0);
+    if (outside) {
+        int alt = open_trusted_parent(root_fd(g->root), from, &from_base);
+        if (alt < 0) return -1;
+        int status = linkat(alt, from_base, to_dir, base, 0), err = errno;
+        close(alt);
+        errno = err;
+        return status;
+    }
     int from_dir = root_parent(g->root, from, &from_base);
     if (from_dir < 0) return -1;
     return linkat(from_dir, from_base, to_dir, base, 0); /* the cache of directories holds more than these two */

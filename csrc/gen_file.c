@@ -34,7 +34,11 @@ static void drop_partial(ps_gen *g, const char *path) {
     if (g->c->o.dry_run) return;
     const char *slash = strrchr(path, '/');
     if (*path == '/') {
-        unlinkat(AT_FDCWD, path, 0);
+        const char *leaf;
+        int above = open_trusted_parent(AT_FDCWD, path, &leaf);
+        if (above < 0) return;
+        unlinkat(above, leaf, 0);
+        close(above);
         return;
     }
     const char *base;
@@ -52,7 +56,7 @@ static int open_basis(ps_gen *g, gen_item *it, const basis *b) {
     int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     if (b->type == PS_BASIS_FNAME) return openat(it->dirfd, it->leaf, flags);
     if (b->type == PS_BASIS_PARTIAL_DIR && *b->path != '/') return root_openat(g->root, b->path, flags, 0);
-    return openat(gen_base_fd(g), b->path, flags);
+    return open_trusted_file(gen_base_fd(g), b->path, flags);
 }
 
 /* ---- the request ------------------------------------------------------------------------------------- */

@@ -79,11 +79,10 @@ static int look_in_alt(ps_gen *g, gen_item *it, struct stat *st, const struct st
     const ps_opts *o = &g->c->o;
     int statret = -1;
     for (u32 j = 0; j < g->c->alt_count; j++) {
-        char cmp[PS_LIMIT_NAME + 1];
         struct stat alt;
-        if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, sizeof cmp) != PS_OK) continue;
-        if (fstatat(gen_base_fd(g), cmp, &alt, AT_SYMLINK_NOFOLLOW) < 0) continue;
-        if (o->alt_kind == PS_ALT_LINK) {
+        bool same, linking = o->alt_kind == PS_ALT_LINK;
+        if (!gen_alt_look(g, it, j, &alt, linking ? NULL : &same)) continue;
+        if (linking) {
             if (leader->st_dev != alt.st_dev || leader->st_ino != alt.st_ino) continue;
             *st = alt;
             if (!o->stdout_format_has_i || (o->info_name < 2 && o->stdout_format_has_i < 2)) {
@@ -93,7 +92,7 @@ static int look_in_alt(ps_gen *g, gen_item *it, struct stat *st, const struct st
             }
             return 1;
         }
-        if (!S_ISREG(it->f->mode) || !gen_same_data(g, it, gen_base_fd(g), cmp, &alt)) continue;
+        if (!S_ISREG(it->f->mode) || !same) continue;
         statret = 1;
         *st = alt;
         if (gen_same_attrs(g, it->f, &alt)) break;
@@ -124,8 +123,14 @@ static const char *leader_name(ps_gen *g, gen_item *it, ps_file *prev, ps_flist 
 }
 
 static int stat_any(ps_gen *g, const char *path, struct stat *st) {
-    if (*path == '/' || strncmp(path, "../", 3) == 0) return fstatat(gen_base_fd(g), path, st, AT_SYMLINK_NOFOLLOW);
-    return gen_lstat(g, path, st);
+    if (*path != '/' && strncmp(path, "../", 3) != 0) return gen_lstat(g, path, st);
+    const char *leaf;
+    int dir = open_trusted_parent(gen_base_fd(g), path, &leaf);
+    if (dir < 0) return -1;
+    int status = fstatat(dir, leaf, st, AT_SYMLINK_NOFOLLOW), err = errno;
+    close(dir);
+    errno = err;
+    return status;
 }
 
 bool gen_link_check(ps_gen *g, gen_item *it, int statret, struct stat *st) {

@@ -77,9 +77,8 @@ size_t out_partial_path(const ps_ctx *c, const char *path, char out[PS_LIMIT_NAM
 
 /* ---- directories ------------------------------------------------------------------------------ */
 
-/* A path the operator gave: an absolute one may lie anywhere, only its last component comes from the remote. */
 static int operator_dir(const ps_outs *o, const char *path) {
-    return openat(root_fd(o->root), path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return open_trusted(root_fd(o->root), path, O_PATH | O_DIRECTORY, false);
 }
 
 int out_partial_dir_fd(ps_outs *o, const char *partial, const char **name) {
@@ -102,17 +101,23 @@ bool out_partial_dir_make(ps_outs *o, const char *partial) {
     if (n < 2) return true;
     memcpy(dir, partial, n - 1);
     dir[n - 1] = 0;
-    const char *base = dir;
-    int above = dir[0] == '/' ? root_fd(o->root) : root_parent(o->root, dir, &base);
+    const char *base;
+    bool anywhere = dir[0] == '/';
+    if (anywhere) {
+        int fd = operator_dir(o, dir);
+        if (fd >= 0) close(fd);
+        if (fd >= 0 || (errno != ENOENT && errno != ENOTDIR)) return fd >= 0;
+    }
+    int above = anywhere ? open_trusted_parent(AT_FDCWD, dir, &base) : root_parent(o->root, dir, &base);
     if (above < 0) return false;
     struct stat st;
-    int found = fstatat(above, base, &st, AT_SYMLINK_NOFOLLOW);
-    if (found == 0 && S_ISLNK(st.st_mode) && dir[0] == '/' && fstatat(above, base, &st, 0) == 0 && S_ISDIR(st.st_mode)) return true;
-    if (found == 0 && !S_ISDIR(st.st_mode)) {
-        if (unlinkat(above, base, 0) < 0) return false;
-        found = -1;
-    }
-    return found == 0 || mkdirat(above, base, 0700) == 0;
+    bool found = fstatat(above, base, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    bool there = found && S_ISDIR(st.st_mode);
+    if (!there && (!found || unlinkat(above, base, 0) == 0)) there = mkdirat(above, base, 0700) == 0;
+    int err = errno;
+    if (anywhere) close(above);
+    errno = err;
+    return there;
 }
 
 void out_partial_dir_remove(ps_outs *o, const char *partial) {

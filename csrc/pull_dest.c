@@ -46,8 +46,8 @@ static int note_directory(ps_ctx *c, const char *dir) {
 }
 
 static int enter(ps_ctx *c, const char *dir, int which, ps_root **root) {
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 && errno == EACCES) fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_trusted(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, false);
+    if (fd < 0 && errno == EACCES) fd = open_trusted(AT_FDCWD, dir, O_PATH | O_DIRECTORY, false);
     if (fd < 0) return ps_fail(c, 3, errno, "change_dir#%d \"%s\" failed: %s (%d)", which, dir, strerror(errno), errno);
     *root = root_from_fd(c, fd);
     return *root ? note_directory(c, dir) : PS_FAIL;

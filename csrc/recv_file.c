@@ -30,7 +30,7 @@ static int open_basis(ps_recv *r) {
         char path[2 * PS_LIMIT_NAME];
         if (type >= c->alt_count) return ps_fail(c, 2, 0, "invalid basis_dir index: %d.", type);
         if (alt_dest_path(c, type, r->path, path, sizeof path) == PS_OK)
-            r->basis = openat(root_fd(r->root), path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+            r->basis = open_trusted_file(root_fd(r->root), path, O_RDONLY | O_NONBLOCK);
     } else if (type == PS_BASIS_PARTIAL_DIR) {
         r->basis = ps_str(c, PS_STR_PARTIAL_DIR) ? outs_open_partial(r->outs, r->path) : open_beside(r, r->path);
         r->from_partial = r->basis >= 0 && ps_str(c, PS_STR_PARTIAL_DIR);

@@ -305,3 +305,119 @@ int root_openat(ps_root *r, const char *path, int flags, mode_t mode) {
     path = relative(path, &len);
     return open_beneath(r, len ? path : ".", flags, mode);
 }
+
+/* ---- paths of the operator ------------------------------------------------------------------ */
+
+#define MAX_LINKS 40 /* as the kernel */
+
+/* Without any symlink on the way nobody's trust is in question. -1 with ELOOP: look at each. */
+static int open_linkless(int dirfd, const char *path, int flags) {
+#ifdef SYS_openat2
+    struct open_how how = {.flags = (u64)(u32)(flags | O_CLOEXEC), .resolve = RESOLVE_NO_SYMLINKS};
+    long fd = syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+    if (fd < 0 && (errno == ENOSYS || errno == EPERM || errno == E2BIG)) errno = ELOOP;
+    return (int)fd;
+#else
+    (void)dirfd, (void)path, (void)flags;
+    errno = ELOOP;
+    return -1;
+#endif
+}
+
+/* Puts the symlink's target in the place of the component at `at`. The rest of the path, NULL with errno set. */
+static char *splice_link(int dir, const char *part, char *path, const char *rest) {
+    char target[PS_LIMIT_NAME + 1];
+    ssize_t n = readlinkat(dir, part, target, PS_LIMIT_NAME);
+    size_t tail = strlen(rest);
+    if (n < 0) return NULL;
+    if ((size_t)n + tail > PS_LIMIT_NAME) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    memmove(path + n, rest, tail + 1);
+    memcpy(path, target, (size_t)n);
+    return path;
+}
+
+/* One step of the walk: the descriptor for the component; -1 and *link: it is a symlink that may be followed. */
+static int step(int dir, const char *part, int flags, bool make, bool *link) {
+    struct stat st;
+    *link = false;
+    if (fstatat(dir, part, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno != ENOENT || !make || (mkdirat(dir, part, 0777) < 0 && errno != EEXIST)) return -1;
+    } else if (S_ISLNK(st.st_mode)) {
+        *link = st.st_uid == 0 || st.st_uid == geteuid();
+        errno = ELOOP;
+        return -1;
+    }
+    return openat(dir, part, flags | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int walk_trusted(int at, char *path, int flags, bool make) {
+    char *rest = path;
+    for (int links = 0;;) {
+        char part[256];
+        rest += strspn(rest, "/");
+        size_t n = strcspn(rest, "/");
+        char *next = rest + n;
+        bool last = !next[strspn(next, "/")], link;
+        if (n >= sizeof part) {
+            close(at);
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        memcpy(part, rest, n);
+        memcpy(part + n, n ? "" : ".", n ? 1 : 2);
+        int fd = step(at, n ? part : ".", last ? flags : DIR_FLAGS, make, &link);
+        if (fd < 0 && link && ++links <= MAX_LINKS && (rest = splice_link(at, part, path, next))) {
+            if (*rest != '/') continue;
+            fd = open("/", DIR_FLAGS);
+            last = false;
+            next = rest;
+        }
+        int err = errno;
+        close(at);
+        errno = err;
+        if (fd < 0 || last) return fd;
+        at = fd;
+        rest = next;
+    }
+}
+
+int open_trusted(int dirfd, const char *path, int flags, bool make) {
+    char copy[PS_LIMIT_NAME + 1];
+    size_t n = strlen(path);
+    if (n > PS_LIMIT_NAME) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = open_linkless(dirfd, n ? path : ".", flags);
+    if (fd >= 0 || (errno != ELOOP && !(make && errno == ENOENT))) return fd;
+    memcpy(copy, path, n + 1);
+    int at = *path == '/' ? open("/", DIR_FLAGS) : openat(dirfd, ".", DIR_FLAGS);
+    return at < 0 ? -1 : walk_trusted(at, copy, flags, make);
+}
+
+int open_trusted_parent(int dirfd, const char *path, const char **base) {
+    char dir[PS_LIMIT_NAME + 1];
+    const char *slash = strrchr(path, '/');
+    size_t n = !slash ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    *base = slash ? slash + 1 : path;
+    if (n > PS_LIMIT_NAME) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    memcpy(dir, path, n);
+    dir[n] = 0;
+    return open_trusted(dirfd, dir, DIR_FLAGS, false);
+}
+
+int open_trusted_file(int dirfd, const char *path, int flags) {
+    const char *base;
+    int dir = open_trusted_parent(dirfd, path, &base);
+    if (dir < 0) return -1;
+    int fd = openat(dir, base, flags | O_NOFOLLOW | O_CLOEXEC), err = errno;
+    close(dir);
+    errno = err;
+    return fd;
+}

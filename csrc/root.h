@@ -17,6 +17,12 @@ int root_dir(ps_root *r, const char *path, size_t len);
 void root_forget(ps_root *r, const char *path, size_t len); /* a directory was removed or replaced: drop it and all below */
 /* Opens a file beneath the root by its whole path. */
 int root_openat(ps_root *r, const char *path, int flags, mode_t mode);
+/* A path that the operator gave, absolute or counted from dirfd. It may lie anywhere, but symlinks are followed only where
+ * root or we own them (rsync's open_no_attacker_symlinks): whoever else can write to a directory on the way leads us nowhere.
+ * -1 with errno set, ELOOP for such a symlink. make: missing directories are made. */
+int open_trusted(int dirfd, const char *path, int flags, bool make);
+int open_trusted_parent(int dirfd, const char *path, const char **base); /* descriptor of its directory, the caller's to close */
+int open_trusted_file(int dirfd, const char *path, int flags);           /* the last component must not be a symlink at all */
 /* The directory of `path` and a pointer to its last component. -1 with errno set. */
 int root_parent(ps_root *r, const char *path, const char **base);
 #endif

@@ -102,7 +102,7 @@ static int open_basis(ps_swarm *s, swarm_job *j, const char *path) {
     if (j->basis < PS_BASIS_FNAME) {
         char alt[2 * PS_LIMIT_NAME];
         if (alt_dest_path(p->c, j->basis, path, alt, sizeof alt) != PS_OK) return -1;
-        return openat(root_fd(p->dest), alt, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        return open_trusted_file(root_fd(p->dest), alt, O_RDONLY | O_NONBLOCK);
     }
     if (j->basis == PS_BASIS_PARTIAL_DIR && ps_str(p->c, PS_STR_PARTIAL_DIR)) {
         int fd = outs_open_partial(p->outs, path);

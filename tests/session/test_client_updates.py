@@ -82,24 +82,30 @@ def tree(root: pathlib.Path) -> dict[str, tuple[object, ...]]:
     return found
 
 
+Prepare = Callable[[pathlib.Path], None]
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 class Both:
     """The same pull by stock rsync and by prsync, each into a copy of the same destination."""
 
-    def __init__(self, daemon: StockDaemon, folder: pathlib.Path, *words: str) -> None:
-        theirs, ours = self._run(rsync, daemon, folder / "theirs", words), self._run(prsync, daemon, folder / "ours", words)
+    def __init__(self, daemon: StockDaemon, folder: pathlib.Path, *words: str, prepare: Prepare = lambda folder: None) -> None:
+        theirs = self._run(rsync, daemon, folder / "theirs", words, prepare)
+        ours = self._run(prsync, daemon, folder / "ours", words, prepare)
         self.result, self.folder = ours, folder / "ours"
         self.tree = tree(folder / "ours")
         assert (ours.returncode, sorted(stable(ours.stdout))) == (theirs.returncode, sorted(stable(theirs.stdout)))
         assert self.tree == tree(folder / "theirs")
 
     @staticmethod
-    def _run(run: Run, daemon: StockDaemon, folder: pathlib.Path, words: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
+    def _run(
+        run: Run, daemon: StockDaemon, folder: pathlib.Path, words: tuple[str, ...], prepare: Prepare
+    ) -> subprocess.CompletedProcess[bytes]:
         (folder / "dst").mkdir(parents=True)
         fill_destination(folder / "dst")
-        return run(*words, daemon.url("data/"), "dst", cwd=folder)
+        prepare(folder)
+        options = [word.replace("FOLDER", str(folder)) for word in words]
+        return run(*options, daemon.url("data/"), "dst", cwd=folder)
 
     def content(self, name: str) -> object:
         return self.tree[f"dst/{name}"][3]
@@ -141,6 +147,77 @@ def test_backup_dir_takes_the_directories_attributes(daemon: StockDaemon, tmp_pa
     assert both.tree["kept/gone/file"][3] == b"deleted"
     assert "dst/gone" not in both.tree
     assert both.tree["kept/sub"][0] == both.tree["dst/sub"][0]
+
+
+def plant(owner: int) -> Prepare:
+    """What the owner of the symlink `way` would like to be read or written instead: a copy of the source in outside/."""
+
+    def fill(folder: pathlib.Path) -> None:
+        (folder / "outside" / "there").mkdir(parents=True)
+        fill_source(folder / "outside")
+        (folder / "way").symlink_to("outside")
+        os.chown(folder / "way", owner, owner, follow_symlinks=False)
+
+    return fill
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+@needs_root
+@pytest.mark.parametrize("owner", [0, 1234])
+@pytest.mark.parametrize(
+    "words",
+    [("-ai", "--link-dest=../way"), ("-aiH", "--copy-dest=FOLDER/way/there/.."), ("-ai", "--compare-dest=../way")],
+    ids=" ".join,
+)
+def test_alternate_destination_is_absent_behind_a_symlink_of_another_user(
+    daemon: StockDaemon, tmp_path: pathlib.Path, words: tuple[str, ...], owner: int
+) -> None:
+    Both(daemon, tmp_path, *words, prepare=plant(owner))
+
+
+@needs_root
+@pytest.mark.parametrize("owner", [0, 1234])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-ab", "--backup-dir=../way"),
+        ("-ab", "--backup-dir=FOLDER/way/new/deep"),
+        ("-a", "--temp-dir=../way"),
+        ("-a", "--temp-dir=FOLDER/way/there"),
+        ("-a", "--delay-updates", "--partial-dir=FOLDER/way"),
+        ("-a", "--delay-updates", "--partial-dir=FOLDER/way/new"),
+    ],
+    ids=" ".join,
+)
+def test_nothing_is_written_behind_a_symlink_of_another_user(
+    daemon: StockDaemon, tmp_path: pathlib.Path, words: tuple[str, ...], owner: int
+) -> None:
+    (tmp_path / "dst").mkdir()
+    fill_destination(tmp_path / "dst")
+    plant(owner)(tmp_path)
+    outside = tmp_path / "outside"
+    before = tree(outside), outside.stat().st_mtime_ns, (outside / "there").stat().st_mtime_ns
+    result = prsync(*(w.replace("FOLDER", str(tmp_path)) for w in words), daemon.url("data/"), "dst", cwd=tmp_path)
+    after = tree(outside), outside.stat().st_mtime_ns, (outside / "there").stat().st_mtime_ns
+    assert (before == after) == (owner != 0), result
+    assert (tmp_path / "dst" / "a").read_bytes() == (b"old a" if owner else b"new a\n")
+
+
+@needs_root
+@pytest.mark.parametrize("where", ["", "sub"])
+def test_destination_is_not_reached_through_a_symlink_of_another_user(
+    daemon: StockDaemon, tmp_path: pathlib.Path, where: str
+) -> None:
+    (tmp_path / "outside" / "sub").mkdir(parents=True)
+    (tmp_path / "way").symlink_to(tmp_path / "outside")
+    os.chown(tmp_path / "way", 1234, 1234, follow_symlinks=False)
+    result = prsync("-a", daemon.url("data/"), str(tmp_path / "way" / where))
+    assert result.returncode == 3 and b"Too many levels of symbolic links" in result.stderr
+    assert sorted(p.name for p in (tmp_path / "outside").rglob("*")) == ["sub"]
+    os.chown(tmp_path / "way", 0, 0, follow_symlinks=False)
+    assert prsync("-a", daemon.url("data/"), str(tmp_path / "way" / where)).returncode == 0
 
 
 def test_backup_dir_that_is_a_file_is_refused(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
