@@ -26,13 +26,15 @@ class Login(NamedTuple):
 
 
 class Handshake:
-    """One connection's way into a module. `rest` holds what was received beyond the phases taken so far."""
+    """One connection's way into a module. `rest` holds what was received beyond the phases taken so far; `login` what the daemon
+    has been answered, with the password as it was given then, None where it asked for none."""
 
     def __init__(self, connection: socket.socket, timeout: float = 0, protocol: int = text.OUR_PROTOCOL) -> None:
         self.connection = connection
         self.timeout = timeout
         self.protocol = protocol
         self.rest = b""
+        self.login: Login | None = None
         self.received_bytes = 0
         self.sent_bytes = 0
         connection.settimeout(timeout or None)
@@ -68,7 +70,9 @@ class Handshake:
         digest = auth.choose_digest(offered, self.protocol)
         if digest is None:
             raise StartError(f"Failed to negotiate a daemon auth checksum choice. Server list: {' '.join(offered)}")
-        return auth.answer_line(login.user, digest, login.password(), challenge)
+        password = login.password()
+        self.login = Login(login.user, lambda: password)
+        return auth.answer_line(login.user, digest, password, challenge)
 
     def negotiate(self, plain: Sequence[bytes], secluded: Sequence[bytes] | None, wishes: Wishes) -> Negotiated:
         """Sends the arguments and agrees on the session's parameters. `secluded`: the second batch of --secluded-args."""

@@ -10,7 +10,7 @@ from prsync.engine import pull as engine_pull
 from prsync.engine.context import Context, Event
 from prsync.engine.rules import RuleSet
 from prsync.errors import ExitCode, PrsyncError, StartError
-from prsync.net.handshake import Handshake
+from prsync.net.handshake import Handshake, Login
 from prsync.options import NOT_SPECIFIED_LEVEL, Options, as_bytes
 from prsync.options_server import allows_incremental, path_arguments, server_arguments
 from prsync.protocol.filter_wire import client_filter_list
@@ -106,7 +106,7 @@ class PullSession:
         destination = None if target.destination is None else as_bytes(target.destination)
         self.receiver = Receiver(self.context, destination, self.output.record, self._event, self.rules.handle)
         if fetcher is not None and negotiated.nominate:
-            self.swarm = self._join_swarm(fetcher)  # its hello comes before the filter list
+            self.swarm = self._join_swarm(fetcher, handshake.login)  # its hello comes before the filter list
         self.receiver.pull.put(sent_rules)
         names = b"" if prepared.names is None else encode_names(prepared.names)
         if names and negotiated.protocol >= 31:
@@ -118,13 +118,13 @@ class PullSession:
         stats.total_read += handshake.received_bytes - len(handshake.rest)
         self.wire = Wire(handshake.connection, self.receiver, float(handshake.timeout), handshake.rest, names)
 
-    def _join_swarm(self, fetcher: FetcherHandle) -> ClientSwarm:
+    def _join_swarm(self, fetcher: FetcherHandle, login: Login | None) -> ClientSwarm:
         from prsync.session.client_swarm import ClientSwarm
 
         def warn(line: str) -> None:
             self.output.say(WARNING, line)
 
-        return ClientSwarm(self.receiver, self.options, self.request.target, self.request.route, fetcher, warn)
+        return ClientSwarm(self.receiver, self.options, self.request.target, self.request.route, fetcher, login, warn)
 
     def _imply(self, names: list[bytes] | None) -> None:
         """The names that the sender may list; all, where it is trusted (options.c: trust_sender_args)."""

@@ -6,6 +6,7 @@ Imported only where the origin has agreed on nominate/1, so that other pulls do 
 from __future__ import annotations
 
 import select
+import socket
 import time
 from collections.abc import Callable
 
@@ -13,8 +14,9 @@ from prsync.engine import pull as engine_pull
 from prsync.engine.context import Event
 from prsync.engine.numbers import big_num
 from prsync.errors import ExitCode, SocketError, StartError, StreamError
-from prsync.net.connect import Route
-from prsync.options import Options
+from prsync.net.connect import Route, connect
+from prsync.net.handshake import Login
+from prsync.options import Options, as_bytes
 from prsync.options_hosts import Target
 from prsync.protocol import limits
 from prsync.protocol.extension import FrameStates, State
@@ -22,6 +24,7 @@ from prsync.protocol.frames import FrameType, Hello, Nomination, SourceReport, U
 from prsync.session.client_eligible import module_prefix
 from prsync.session.client_pump import Wire
 from prsync.sources.addresses import SourceURL
+from prsync.sources.connection import HANDSHAKE_SECONDS, enter_peer
 from prsync.swarm.control import MSG_NOMINATE, SwarmControl
 from prsync.swarm.fetcher import FetcherHandle
 from prsync.swarm.settings import Settings
@@ -38,13 +41,16 @@ class ClientSwarm:
         target: Target,
         route: Route,
         fetcher: FetcherHandle,
+        login: Login | None,
         warn: Callable[[str], None],
     ) -> None:
+        """`login`: what the origin has been answered, None where it asked for none."""
         self._receiver = receiver
         self._options = options
         self._target = target
         self._route = route
         self._fetcher = fetcher
+        self._login = login
         self._warn = warn
         self._states = FrameStates(State.CLIENT_AGREED)
         self.no_data = False
@@ -107,8 +113,21 @@ class ClientSwarm:
             proxy=None if proxy is None else (proxy.host, proxy.port, (proxy.login or b"").decode("utf-8", "surrogateescape")),
             bandwidth=options.bwlimit * 1024,
             only=options.mirrors == "only",
+            open_origin=None if self._login is None else self._open_origin,
             stall_seconds=float(options.mirror_timeout or limits.STALL_SECONDS),
         )
+
+    def _open_origin(self) -> tuple[socket.socket, bytes]:
+        """The origin's peer connection, with the login that its session has. No other source ever gets that."""
+        assert self._login is not None
+        target, seconds = self._target, min(HANDSHAKE_SECONDS, float(self._options.mirror_timeout or limits.STALL_SECONDS))
+        connection = connect(target.host, target.port, self._route._replace(timeout=self._route.timeout or seconds))
+        try:
+            module = as_bytes(target.paths[0].partition("/")[0])
+            return connection, enter_peer(connection, module, self._login, seconds).rest
+        except BaseException:
+            connection.close()
+            raise
 
     # ---- the loop ------------------------------------------------------------------------------
 
@@ -123,7 +142,6 @@ class ClientSwarm:
         if self.no_data and self.control is not None and self.control.gave_up:
             return ExitCode.START_CLIENT
         return code
-
 
     def source_lines(self, human_readable: int) -> list[str]:
         """The lines of --stats for each source."""

@@ -1,13 +1,19 @@
-"""Connections of the fetcher to sources: the address is judged before anything is sent to it."""
+"""Connections to sources: the address is judged before anything is sent to it; the handshake of a peer connection. Blocking, and
+without an event loop, which a client's main process does not have."""
 
 from __future__ import annotations
 
 import socket
 
-from prsync.errors import PrsyncError, SocketError
+from prsync.errors import PrsyncError, SocketError, StartError
 from prsync.net.connect import FAMILIES, connect
+from prsync.net.handshake import Handshake, Login
+from prsync.protocol.negotiation import Negotiated, Wishes
 from prsync.sources.addresses import ForbiddenSource, check_address
 from prsync.sources.base import SourceRefused, SourceSettings
+
+PEER_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvuQ", b"--prsync-peer", b".")
+HANDSHAKE_SECONDS = 15.0
 
 
 def allowed_addresses(settings: SourceSettings) -> list[str]:
@@ -44,3 +50,21 @@ def open_connection(settings: SourceSettings) -> socket.socket:
         except PrsyncError as error:
             failure = error
     raise failure
+
+
+def no_password() -> bytes:
+    raise StartError("the mirror wants a password; none is sent to nominated mirrors")
+
+
+def enter_peer(connection: socket.socket, module: bytes, login: Login, seconds: float = HANDSHAKE_SECONDS) -> Handshake:
+    """The blocking handshake of a peer connection, up to the first frame. Raises StartError and its kin.
+
+    `Handshake.rest` holds what the daemon has sent already.
+    """
+    handshake = Handshake(connection, seconds)
+    if not handshake.enter(module, login, swarm=True, show=lambda line: None):
+        raise SourceRefused("the daemon ended the connection")
+    negotiated: Negotiated = handshake.negotiate([*PEER_ARGUMENTS, module + b"/"], None, Wishes(handshake.protocol))
+    if not negotiated.nominate:
+        raise SourceRefused("the daemon does not speak nominate/1 for this module")
+    return handshake

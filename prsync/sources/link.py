@@ -21,7 +21,7 @@ from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, ControlFrame, Hello, UnknownFrame, decode_frame, encode_frame
 from prsync.sources.addresses import SourceURL
 from prsync.sources.base import Entry, below, encode_entry
-from prsync.sources.peer import enter_peer, no_password
+from prsync.sources.connection import enter_peer, no_password
 
 RECEIVE_BYTES = 256 << 10
 SLOT_BYTES, SLOTS = 256 << 10, 4

@@ -9,36 +9,15 @@ import trio
 
 from prsync.engine.context import Context, Status
 from prsync.engine.fetch import Memory, PeerFetch
-from prsync.errors import PrsyncError, SocketError, StartError, StreamError
-from prsync.net.handshake import Handshake, Login
+from prsync.errors import PrsyncError, SocketError, StreamError
+from prsync.net.handshake import Login
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, FrameType, Hello, Report, encode_frame
-from prsync.protocol.negotiation import Negotiated, Wishes
-from prsync.sources.base import Flush, SlotFree, SourceRefused, SourceSettings, below
-from prsync.sources.connection import open_connection
+from prsync.sources.base import Flush, SlotFree, SourceSettings, below
+from prsync.sources.connection import enter_peer, no_password, open_connection
 
 RECEIVE_BYTES = 512 << 10
 SEND_BYTES = 64 << 10
-PEER_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvuQ", b"--prsync-peer", b".")
-HANDSHAKE_SECONDS = 15.0
-
-
-def no_password() -> bytes:
-    raise StartError("the mirror wants a password; none is sent to nominated mirrors")
-
-
-def enter_peer(connection: socket.socket, module: bytes, login: Login, seconds: float = HANDSHAKE_SECONDS) -> Handshake:
-    """The blocking handshake of a peer connection, up to the first frame. Raises StartError and its kin.
-
-    `Handshake.rest` holds what the daemon has sent already.
-    """
-    handshake = Handshake(connection, seconds)
-    if not handshake.enter(module, login, swarm=True, show=lambda line: None):
-        raise SourceRefused("the daemon ended the connection")
-    negotiated: Negotiated = handshake.negotiate([*PEER_ARGUMENTS, module + b"/"], None, Wishes(handshake.protocol))
-    if not negotiated.nominate:
-        raise SourceRefused("the daemon does not speak nominate/1 for this module")
-    return handshake
 
 
 class PeerSource:

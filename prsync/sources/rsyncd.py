@@ -21,8 +21,7 @@ from prsync.errors import SocketError, StreamError
 from prsync.net.handshake import Handshake, Login
 from prsync.protocol.negotiation import Compat, Negotiated, Wishes
 from prsync.sources.base import Entry, Flush, SlotFree, SourceRefused, SourceSettings, below, decode_entries
-from prsync.sources.connection import open_connection
-from prsync.sources.peer import HANDSHAKE_SECONDS, no_password
+from prsync.sources.connection import HANDSHAKE_SECONDS, no_password, open_connection
 
 RECEIVE_BYTES = 512 << 10
 OLDEST_PROTOCOL = 30

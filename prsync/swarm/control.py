@@ -13,10 +13,13 @@ from collections.abc import Callable
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
 from prsync.engine.pull import Pull
+from prsync.errors import PrsyncError
 from prsync.protocol import limits
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
 from prsync.sources.addresses import longest_below
-from prsync.swarm.fetcher import SLOTS, FetcherEnded, FetcherHandle
+from prsync.sources.base import SourceRefused, reason_of
+from prsync.swarm.bandwidth import Consumed, slots_for
+from prsync.swarm.fetcher import FetcherEnded, FetcherHandle
 from prsync.swarm.scheduler import Policy, Scheduler
 from prsync.swarm.settings import Settings
 from prsync.swarm.wire import FETCH, SHRINK, Message, encode, encode_json, encode_number, number_of
@@ -27,7 +30,6 @@ ORIGIN = 0
 STEPS_PER_TURN = 64
 LOCAL_BYTES_PER_TURN = 8 << 20  # sources are heard in between
 REPORT_SECONDS = 3.0
-BURST_SECONDS = 0.2
 
 
 class SwarmControl:
@@ -61,8 +63,8 @@ class SwarmControl:
         self._origin_lacks: set[tuple[UnitKind, int]] = set()
         self._reopen: list[tuple[float, int]] = []  # (when, source): connections to be tried again
         self._urls: dict[int, Mirror] = {}
-        self._consumed: deque[tuple[int, int]] = deque()  # (records, bytes) that the bandwidth does not allow yet
-        self._bandwidth_from, self._released = now, 0
+        self._consumed = Consumed(settings.bandwidth, now)
+        self._began = now
         self._asked_again = now
         self.gave_up = False
         self._start(nomination, now)
@@ -79,22 +81,30 @@ class SwarmControl:
             self._urls[number] = mirror
             self.scheduler.add_source(number, mirror.url, mirror.kind, now)
         for number in self._urls:
-            self._connect(number)
+            if number == ORIGIN and s.open_origin is not None:
+                self._reopen.append((now, number))  # its handshake is waited for: not while the first list comes
+            else:
+                self._connect(number)
 
     def _go(self) -> None:
         s = self._settings
+        slots = slots_for(s.bandwidth)
         route = {"family": s.family, "bind_address": s.bind_address, "connect_seconds": s.connect_seconds, "proxy": s.proxy}
-        self._fetcher.post(encode_json(Message.GO, origin=s.origin_address, slots=self._slots(), **route))
-
-    def _slots(self) -> int:
-        """With --bwlimit as much memory as a short time fills, so that the limit holds from the start."""
-        limit = self._settings.bandwidth
-        wanted = limit * BURST_SECONDS // self._fetcher.slot_size if limit else SLOTS
-        return int(min(max(wanted, limits.SOURCES_MAX + 4), SLOTS))
+        self._fetcher.post(encode_json(Message.GO, origin=s.origin_address, slots=slots, **route))
 
     def _connect(self, number: int) -> None:
         mirror = self._urls[number]
-        self._fetcher.post(encode_json(Message.SOURCE, id=number, source=mirror.kind, url=mirror.url, origin=number == ORIGIN))
+        handed: dict[str, object] = {}
+        if number == ORIGIN and self._settings.open_origin is not None:
+            try:
+                connection, rest = self._settings.open_origin()
+            except PrsyncError as error:
+                self._closed(number, reason_of(error), isinstance(error, SourceRefused), self._now)
+                return
+            self._fetcher.hand_over(connection)
+            handed = {"connected": True, "rest": rest.hex()}
+        fields = {"id": number, "source": mirror.kind, "url": mirror.url, "origin": number == ORIGIN}
+        self._fetcher.post(encode_json(Message.SOURCE, **fields, **handed))
 
     # ---- the session's loop --------------------------------------------------------------------
 
@@ -209,20 +219,12 @@ class SwarmControl:
             view = view[done * core.RECORD_BYTES :]
             self._drain()
         self._pull.context.stats.total_read += moved
-        self._consumed.append((len(records) // core.RECORD_BYTES, moved))
+        self._consumed.put(len(records) // core.RECORD_BYTES, moved)
         self._release(now)
 
     def _release(self, now: float) -> None:
         """Gives slots back to the fetcher; with --bwlimit no faster than the limit."""
-        count = 0
-        limit = self._settings.bandwidth
-        while self._consumed:
-            records, size = self._consumed[0]
-            if limit and self._released > limit * (now - self._bandwidth_from + 0.1):
-                break
-            self._consumed.popleft()
-            self._released += size
-            count += records
+        count = self._consumed.release(now)
         if count:
             self._fetcher.post(encode_number(Message.CONSUMED, count))
 
@@ -317,7 +319,7 @@ class SwarmControl:
         if now - self._asked_again >= 1.0:
             self._asked_again = now
             swarm.ask_again(now - 1.0)
-        if self._classic or now - self._bandwidth_from > 6 * limits.PENDING_SECONDS:
+        if self._classic or now - self._began > 6 * limits.PENDING_SECONDS:
             swarm.give_up_later()
             self.gave_up = True
 

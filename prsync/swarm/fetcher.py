@@ -56,6 +56,7 @@ class FetcherHandle:
         self.pid, self._connection = pid, ours
         self._messages = Messages()
         self._outbox = bytearray()
+        self._handed: list[socket.socket] = []
 
     @property
     def alive(self) -> bool:
@@ -70,18 +71,34 @@ class FetcherHandle:
         if self.alive:
             self._outbox += message
 
+    def hand_over(self, connection: socket.socket) -> None:
+        """The next message that is posted speaks of the connection, which is the fetcher's from now on."""
+        if self.alive:
+            self._handed.append(connection)
+        else:
+            connection.close()
+
     @property
     def wants_to_write(self) -> bool:
         return bool(self._outbox)
 
     def write(self) -> None:
+        part = bytes(self._outbox[:RECEIVE_BYTES])
         try:
-            count = self._connection.send(memoryview(self._outbox)[:RECEIVE_BYTES])
+            if self._handed:
+                count = socket.send_fds(self._connection, [part], [handed.fileno() for handed in self._handed])
+            else:
+                count = self._connection.send(part)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
             count = len(self._outbox)  # its end is seen where its last reports have been read
         del self._outbox[:count]
+        self._close_handed()
+
+    def _close_handed(self) -> None:
+        while self._handed:
+            self._handed.pop().close()
 
     def read(self) -> Sequence[tuple[Message, bytes]] | None:
         """What the fetcher reports; None: nothing is there. Raises FetcherEnded, after its last report."""
@@ -123,6 +140,7 @@ class FetcherHandle:
         pid, self.pid = self.pid, 0
         self._connection.close()
         self._outbox.clear()
+        self._close_handed()
         try:
             os.kill(pid, signal.SIGKILL)
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

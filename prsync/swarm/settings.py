@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
+
 import attrs
 
 from prsync.protocol import limits
@@ -12,6 +15,8 @@ class Settings:
     """What the swarm is told of the run. origin_url: of the module; prefix: where the transfer's names lie within it.
 
     bandwidth: bytes a second over all sources, 0 for no limit. only: the origin's data are not to be used.
+    open_origin: makes a peer connection to an origin that wants a password, which the fetcher is not told: the socket, past its
+    handshake, and what came beyond that. Blocking; raises PrsyncError.
     """
 
     origin_url: str
@@ -23,4 +28,5 @@ class Settings:
     proxy: tuple[str, str, str] | None = None
     bandwidth: int = 0
     only: bool = False
+    open_origin: Callable[[], tuple[socket.socket, bytes]] | None = None
     stall_seconds: float = limits.STALL_SECONDS

@@ -10,7 +10,7 @@ from prsync.engine.context import Context, Status
 from prsync.engine.fetch import Memory, PeerFetch
 from prsync.net.handshake import Login
 from prsync.protocol.frames import Bye, ControlFrame, Hello, UnknownFrame, decode_frame, encode_frame
-from prsync.sources.peer import enter_peer, no_password
+from prsync.sources.connection import enter_peer, no_password
 
 RECORD = struct.Struct("<IIIIIIQ")
 SLOT = 256 << 10

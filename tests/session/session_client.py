@@ -8,7 +8,7 @@ import struct
 from prsync.net.handshake import Handshake, Login
 from prsync.protocol.frames import Hello, Nomination, decode_frame, encode_frame
 from prsync.protocol.negotiation import Wishes
-from prsync.sources.peer import no_password
+from prsync.sources.connection import no_password
 
 MSG_DATA, MSG_NO_SEND, MSG_NOMINATE, BASE = 0, 102, 117, 7
 ITEM_TRANSFER = 0x8000

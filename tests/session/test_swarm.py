@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import random
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -49,6 +51,25 @@ def contents(top: pathlib.Path) -> dict[str, object]:
     return found
 
 
+class PasswordTrap:
+    """A mirror that wants a password; `heard` is all that it was told."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                with client, contextlib.suppress(OSError):
+                    client.sendall(b"@RSYNCD: 32.0 sha512 sha256 sha1 md5 md4\n@RSYNCD: AUTHREQD abcdefgh\n")
+                    while data := client.recv(4096):
+                        self.heard += data
+
+
 class Swarm:
     """An origin whose mirrors are made one by one; then `start` and `pull`."""
 
@@ -60,6 +81,7 @@ class Swarm:
         self.lines: list[str] = []
         self.running: list[Daemon | FaultProxy | StockDaemon] = []
         self.origin: Daemon | None = None
+        self.user = ""  # of the URL, with an @
 
     def _daemon(self, name: str, text: str) -> Daemon:
         daemon = Daemon(self.folder / name, WORLD + text)
@@ -94,13 +116,13 @@ class Swarm:
 
     def command(self, *options: str, source: str = "m/") -> list[str]:
         assert self.origin
+        url = self.origin.url.replace("//", f"//{self.user}") + source
         # A stall limit far beyond what a busy machine makes of a good mirror.
-        words = ["-a", "--stats", "--mirror-timeout=20", *options, self.origin.url + source, "dest/"]
-        return [sys.executable, "-m", "prsync", *words]
+        return [sys.executable, "-m", "prsync", "-a", "--stats", "--mirror-timeout=20", *options, url, "dest/"]
 
-    def pull(self, *options: str, source: str = "m/") -> subprocess.CompletedProcess[str]:
-        command = self.command(*options, source=source)
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=90, env=ENVIRONMENT)
+    def pull(self, *options: str, source: str = "m/", stdin: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        command, world = self.command(*options, source=source), {**ENVIRONMENT, **more}
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, input=stdin, timeout=90, env=world)
 
     def pull_without_fetcher(self, proxy: FaultProxy, *options: str) -> subprocess.CompletedProcess[str]:
         """A pull whose fetcher is killed once `proxy` has let some data through."""
@@ -363,7 +385,7 @@ def test_hard_links_are_made_of_what_mirrors_deliver(swarm: Swarm, house: str) -
         ["/usr/bin/rsync", "-aHi", origin.url + "m/", "stockdest/"], cwd=swarm.folder, capture_output=True, text=True, check=True
     )
     holder = take_slot(origin) if house == "full" else None
-    result = swarm.pull("-Hi", "--mirror-timeout=20", *(["--mirrors=only"] if house == "only" else []))
+    result = swarm.pull("-Hi", *(["--mirrors=only"] if house == "only" else []))
     if holder:
         holder.close()
     assert result.returncode == 0, result.stderr
@@ -375,3 +397,26 @@ def test_hard_links_are_made_of_what_mirrors_deliver(swarm: Swarm, house: str) -
     assert f"Literal data: {once:,} bytes" in result.stdout.splitlines()  # the origin has sent nothing
     items = {line for line in result.stdout.splitlines() if line[:2] in (">f", "hf")}
     assert items == {line for line in stock.stdout.splitlines() if line[:2] in (">f", "hf")}
+
+
+@pytest.mark.parametrize("how", ["environment", "standard input"])
+def test_login_is_for_the_origins_peer_connection_and_for_no_mirror(swarm: Swarm, how: str) -> None:
+    swarm.mirror("m1", change=lambda copy: (copy / "big").unlink())
+    trap = PasswordTrap()
+    swarm.lines.append(f"mirror = rsync://127.0.0.1:{trap.port}/m\n")
+    secrets = swarm.folder / "secrets"
+    secrets.write_text("ann:much too secret\n")
+    secrets.chmod(0o600)
+    origin = swarm.start(f"auth users = ann\nsecrets file = {secrets}\n")
+    swarm.user = "ann@"
+    if how == "environment":
+        result = swarm.pull(RSYNC_PASSWORD="much too secret")
+    else:  # which can be read only once
+        result = swarm.pull("--password-file=-", stdin="much too secret\n")
+    trap.listener.close()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    assert received(swarm.sources(result)[origin.port]) >= (swarm.tree / "big").stat().st_size
+    assert trap.heard and b"ann" not in trap.heard  # an answer begins with the user
+    wrong = swarm.pull(RSYNC_PASSWORD="wrong")
+    assert wrong.returncode == 5 and "auth failed on module m" in wrong.stderr + wrong.stdout
