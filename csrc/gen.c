@@ -390,6 +390,7 @@ static void begin_list(ps_gen *g) {
     if (!g->c->o.inc_recurse || parent < 0 || parent >= (i32)all->dir_entry_count) return;
     ps_flist *dirs = gen_dir_list(g);
     ps_file *f = &all->dir_entries[parent].file;
+    g->dir_dev = 0; /* with -x nothing is deleted where something else has the directory's place and is kept (--ignore-existing) */
     gen_entry(g, dirs, f, g->cur->ndx_start - 1, true);
     if (!deletes_during(g) || g->c->o.dry_run > 1 || g->c->o.list_only || f->flags & PS_F_MISSING_DIR) return;
     gen_item it;

@@ -41,7 +41,8 @@ void lister_free(ps_lister *l) {
     for (u32 i = 0; i < l->frame_count; i++) { /* the rules may be gone already: nothing is left of them to restore */
         if (l->frames[i].names) closedir(l->frames[i].names);
     }
-    for (u32 i = 0; i < l->root_count; i++) root_free(l->roots[i].inner);
+    for (u32 i = 0; i < l->root_count; i++)
+        if (!l->roots[i].borrowed) root_free(l->roots[i].inner);
     arena_free(&l->text);
     free(l->args);
     free(l->roots);

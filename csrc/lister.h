@@ -14,6 +14,7 @@ typedef enum { FILTER_NONE, FILTER_SERVER, FILTER_ALL } filter_level;
 typedef struct list_root {
     u32 prefix, len; /* in ps_lister.text */
     ps_root *inner;  /* that directory, for merge files; NULL until it is needed */
+    bool borrowed;   /* inner is another one's */
 } list_root;
 
 /* -R with incremental recursion: what remains of an argument once its first component has been sent. */
@@ -68,6 +69,7 @@ struct ps_lister {
     bool names_given;      /* --files-from: the first argument is only the directory of the names */
     list_root *roots;
     u32 root_count, root_cap, at_root;
+    u32 last_root; /* that of the last argument that had a usable one */
     rel_name *rel;
     u32 rel_count, rel_cap;
     u32 (*rel_head)[2]; /* by directory (ps_flists.dirs): first and last of its names */

@@ -80,12 +80,14 @@ static void split_relative(argument *a) {
 
 /* ---- roots -------------------------------------------------------------------------------------------- */
 
-static bool find_root(ps_lister *l, const char *path, size_t len, u32 *index) {
-    for (u32 i = 0; i < l->root_count; i++) {
-        if (l->roots[i].len != len || memcmp(arena_at(&l->text, l->roots[i].prefix), path, len) != 0) continue;
-        *index = i;
-        return true;
-    }
+/* rsync takes a directory for one that it knows only if the argument before was in it: otherwise what is in it is listed
+ * again, and both are counted. */
+static bool is_last_root(const ps_lister *l, const char *path, size_t len) {
+    const list_root *r = &l->roots[l->last_root];
+    return r->len == len && memcmp(arena_at(&l->text, r->prefix), path, len) == 0;
+}
+
+static bool add_root(ps_lister *l, const char *path, size_t len, u32 *index) {
     if (l->root_count == l->root_cap) {
         u32 cap = l->root_cap ? l->root_cap * 2 : 8;
         list_root *grown = realloc(l->roots, cap * sizeof *grown);
@@ -116,19 +118,20 @@ int lister_go_to_root(ps_lister *l, u32 index) {
 static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
     const list_root *start = &l->roots[0];
     char path[2 * PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
-    u32 before = l->at_root, index;
+    u32 before = l->at_root, index = l->last_root;
     *status = lister_go_to_root(l, 0);
     if (*status != PS_OK) return false;
-    if (!dir || (len == 1 && *dir == '.')) return true;
+    if (!dir || (len == 1 && *dir == '.')) {
+        l->last_root = 0;
+        return true;
+    }
     size_t n = start->len;
     if (n) memcpy(path, arena_at(&l->text, start->prefix), n);
     if (n) path[n++] = '/';
     memcpy(path + n, dir, len);
     n += len;
     path[n] = 0;
-    bool known = false;
-    for (u32 i = 1; i < l->root_count && !known; i++)
-        known = l->roots[i].len == n && memcmp(arena_at(&l->text, l->roots[i].prefix), path, n) == 0;
+    bool known = n <= PS_LIMIT_NAME && is_last_root(l, path, n);
     int err = 0;
     if (n > PS_LIMIT_NAME)
         err = ENAMETOOLONG;
@@ -142,7 +145,12 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
         *status = lister_go_to_root(l, before);
         return false;
     }
-    *status = find_root(l, path, n, &index) ? lister_go_to_root(l, index) : ps_fail_memory(l->ctx, "the file list");
+    if (!known && !add_root(l, path, n, &index)) {
+        *status = ps_fail_memory(l->ctx, "the file list");
+        return false;
+    }
+    l->last_root = index;
+    *status = lister_go_to_root(l, index);
     return *status == PS_OK;
 }
 
@@ -164,7 +172,7 @@ int lister_files_base(ps_lister *l, const char *arg, size_t len) {
     if (!n) return PS_OK;
     l->root_count = 0; /* nothing has used the first root yet */
     l->at_root = UINT32_MAX;
-    if (!find_root(l, path, n, &index)) return ps_fail_memory(l->ctx, "the file list");
+    if (!add_root(l, path, n, &index)) return ps_fail_memory(l->ctx, "the file list");
     return lister_go_to_root(l, 0);
 }
 

@@ -46,6 +46,13 @@ const char *lister_shown(ps_lister *l, const char *path, char out[PS_FULL_FNAME]
 ps_root *lister_inner(ps_lister *l) {
     list_root *r = &l->roots[l->at_root];
     if (r->inner) return r->inner;
+    for (u32 i = 0; i < l->at_root; i++) { /* the same directory, named by an argument before the one before */
+        const list_root *other = &l->roots[i];
+        if (!other->inner || other->len != r->len || memcmp(arena_at(&l->text, other->prefix), arena_at(&l->text, r->prefix), r->len) != 0)
+            continue;
+        r->borrowed = true;
+        return r->inner = other->inner;
+    }
     int fd = root_openat(l->root, r->len ? arena_at(&l->text, r->prefix) : ".", O_RDONLY | O_DIRECTORY, 0);
     if (fd >= 0) r->inner = root_from_fd(l->ctx, fd);
     return r->inner;

@@ -120,6 +120,16 @@ def test_deletion_removes_what_is_not_listed_and_counts_it(root: Path, form: str
     assert (root.stat().st_mtime, (root / "d").stat().st_mtime) == (WHEN, WHEN)
 
 
+def test_nothing_is_deleted_where_a_file_has_the_place_of_a_directory_and_is_kept(root: Path) -> None:
+    for name in ("d", "gone"):
+        put(root / name)
+    options = {"inc_recurse": 1, "one_file_system": 1, "ignore_existing": 1, "delete_mode": lib.PS_DELETE_DURING}
+    trial = Trial(root, (-1, [DOT, directory("d")]), (1, [Entry("d/f")]), **options)
+    trial.eof()
+    trial.step()
+    assert (os.listdir(root), [line for line in trial.log() if "opendir" in line]) == (["d"], [])
+
+
 def test_max_delete_stops_and_says_so(root: Path) -> None:
     for name in "abc":
         put(root / name)

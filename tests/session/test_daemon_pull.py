@@ -130,6 +130,17 @@ def test_client_rules_and_names_are_followed(start_daemon: Start, tree: pathlib.
     assert [name for name, _, _ in listing(tmp_path / "f")] == ["one"]
 
 
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [("sub/deep sub/deep", "3 (reg: 1, dir: 2)"), ("sub/deep sub/deep/two sub/deep", "5 (reg: 3, dir: 2)")],
+)
+def test_directory_named_twice_is_listed_again_unless_in_one_go(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, words: str, files: str
+) -> None:
+    result = start_daemon(MODULE).rsync("-r", "--stats", *(f"::mod/{word}" for word in words.split()), f"{tmp_path}/dest/")
+    assert f"Number of files: {files}\n" in result.stdout  # as rsync 3.5.0 counts
+
+
 @pytest.mark.parametrize("chroot", [pytest.param("yes", marks=needs_root), "no"])
 def test_names_of_files_from_are_those_below_its_directory(
     start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, chroot: str
