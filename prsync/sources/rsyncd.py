@@ -44,6 +44,7 @@ class RsyncdSource:
         self._wake = trio.Event()
         self._current: tuple[int, trio.CancelScope] | None = None
         self._engine: RsyncdFetch | None = None
+        self._ends: dict[int, int] = {}  # of requests that shrank before their session began
 
     def request(self, request: int, count: int, entries: bytes) -> None:
         self._waiting.append((request, count, below(entries, self._settings.url.below)))
@@ -52,8 +53,11 @@ class RsyncdSource:
     def shrink(self, request: int, end: int) -> None:
         if self._engine is not None and self._current and self._current[0] == request:
             self._engine.shrink(end)
+        else:
+            self._ends[request] = end  # it waits for its turn, or for the handshake
 
     def cancel(self, request: int) -> None:
+        self._ends.pop(request, None)
         self._waiting = deque(entry for entry in self._waiting if entry[0] != request)
         if self._current and self._current[0] == request:
             self._current[1].cancel()
@@ -82,6 +86,8 @@ class RsyncdSource:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_NOW)
         stream = trio.socket.from_stdlib_socket(connection)
         self._engine = engine
+        if request in self._ends:
+            engine.shrink(self._ends.pop(request))
         try:
             with stream:
                 await self._transfer(stream, engine, rest)
