@@ -24,7 +24,7 @@ from prsync.protocol.frames import FrameType, Hello, Nomination, SourceReport, U
 from prsync.session.client_eligible import module_prefix
 from prsync.session.client_pump import Wire
 from prsync.sources.addresses import SourceURL
-from prsync.sources.connection import HANDSHAKE_SECONDS, enter_peer
+from prsync.sources.connection import HANDSHAKE_SECONDS, enter_peer, stated_address
 from prsync.swarm.control import MSG_NOMINATE, SwarmControl
 from prsync.swarm.fetcher import FetcherHandle
 from prsync.swarm.settings import Settings
@@ -103,9 +103,12 @@ class ClientSwarm:
             name = wire.connection.getpeername()
         except OSError as error:
             raise SocketError(f"rsync: [receiver] read error: {error.strerror} ({error.errno})") from None
+        origin = name[0] if isinstance(name, tuple) else "127.0.0.1"
+        if proxy is not None:  # whose own address that was
+            origin = stated_address(target.host)
         return Settings(
             origin_url=str(SourceURL("rsync", target.host, target.port, module)),
-            origin_address=name[0] if isinstance(name, tuple) else "127.0.0.1",
+            origin_address=origin,
             prefix=module_prefix(options, target) or b"",
             family=route.family,
             bind_address=route.bind_address,

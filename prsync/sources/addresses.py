@@ -96,10 +96,14 @@ def plain_address(address: str) -> IPAddress:
 
 
 def address_is_allowed(address: str, origin: str) -> bool:
-    """Whether a nominated source at `address` may be contacted by a client whose origin is at `origin`."""
-    target, home = plain_address(address), plain_address(origin)
+    """Whether a nominated source at `address` may be contacted by a client whose origin is at `origin`, "" where only a proxy
+    knows that."""
+    target = plain_address(address)
     if target.is_unspecified or target.is_multicast or (target.is_reserved and not target.is_loopback):
         return False
+    if not origin:
+        return target.is_global
+    home = plain_address(origin)
     if target.is_loopback:
         return home.is_loopback
     if target.is_link_local:
@@ -113,4 +117,5 @@ def address_is_allowed(address: str, origin: str) -> bool:
 def check_address(address: str, origin: str, url: SourceURL) -> None:
     """Raises ForbiddenSource with the reason."""
     if not address_is_allowed(address, origin):
-        raise ForbiddenSource(f"mirror {url}: its address {address} may not be contacted on the word of an origin at {origin}")
+        where = origin or "an unknown address"
+        raise ForbiddenSource(f"mirror {url}: its address {address} may not be contacted on the word of an origin at {where}")

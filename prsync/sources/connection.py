@@ -38,10 +38,29 @@ def allowed_addresses(settings: SourceSettings) -> list[str]:
     return allowed
 
 
+def stated_address(host: str) -> str:
+    """The address that a host's name states by itself, to whoever resolves it; "" for a name."""
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)[0][4][0])
+    except (OSError, UnicodeError):
+        return "127.0.0.1" if host.rstrip(".").lower().rpartition(".")[2] == "localhost" else ""
+
+
+def _check_stated(settings: SourceSettings) -> None:
+    """Behind a proxy, which resolves names itself, a host can only be judged as it is written."""
+    address = stated_address(settings.url.host)
+    if address and not settings.is_origin:
+        try:
+            check_address(address, settings.origin_address, settings.url)
+        except ForbiddenSource as error:
+            raise SourceRefused(error.text) from None
+
+
 def open_connection(settings: SourceSettings) -> socket.socket:
     """A blocking socket to the source; through the proxy where one is set. Raises SocketError, SourceRefused, ConnectTimeout."""
     route = settings.route._replace(timeout=settings.route.timeout or settings.connect_seconds)
     if route.proxy is not None or route.program is not None:
+        _check_stated(settings)
         return connect(settings.url.host, settings.url.port, route)
     failure: PrsyncError = SocketError(f"{settings.url}: no address could be used")
     for address in allowed_addresses(settings):

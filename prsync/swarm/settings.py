@@ -13,6 +13,7 @@ from prsync.protocol import limits
 @attrs.frozen
 class Settings:
     """What the swarm is told of the run. origin_url: of the module; prefix: where the transfer's names lie within it.
+    origin_address: "" where only a proxy knows it.
 
     bandwidth: bytes a second over all sources, 0 for no limit. only: the origin's data are not to be used.
     open_origin: makes a peer connection to an origin that wants a password, which the fetcher is not told: the socket, past its

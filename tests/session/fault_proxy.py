@@ -40,14 +40,8 @@ class FaultProxy:
             except OSError:
                 return
             self.sockets += [client, server]
-            threading.Thread(target=self._copy, args=(client, server), daemon=True).start()
+            threading.Thread(target=copy_all, args=(client, server), daemon=True).start()
             threading.Thread(target=self._damage, args=(server, client), daemon=True).start()
-
-    def _copy(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
 
     def _damage(self, server: socket.socket, client: socket.socket) -> None:
         """From the mirror to the client, frame by frame once the envelope has begun."""
@@ -96,3 +90,40 @@ class FaultProxy:
             if self.rate:
                 self.stopped.wait(len(frame) / self.rate)
         client.sendall(frame)
+
+
+class ConnectProxy:
+    """An HTTP proxy that knows CONNECT; `targets` are the ports that were asked for."""
+
+    def __init__(self) -> None:
+        self.targets: set[int] = set()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self.listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self.listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._tunnel, args=(client,), daemon=True).start()
+
+    def _tunnel(self, client: socket.socket) -> None:
+        request = b""
+        while not request.endswith(b"\r\n\r\n"):
+            request += client.recv(4096)
+        host, _, port = request.split()[1].decode().rpartition(":")
+        self.targets.add(int(port))
+        server = socket.create_connection((host, int(port)))
+        client.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+        threading.Thread(target=copy_all, args=(client, server), daemon=True).start()
+        copy_all(server, client)
+
+
+def copy_all(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from daemon_harness import Daemon
-from fault_proxy import FaultProxy
+from fault_proxy import ConnectProxy, FaultProxy
 from servers import StockDaemon
 
 import prsync
@@ -420,3 +420,15 @@ def test_login_is_for_the_origins_peer_connection_and_for_no_mirror(swarm: Swarm
     assert trap.heard and b"ann" not in trap.heard  # an answer begins with the user
     wrong = swarm.pull(RSYNC_PASSWORD="wrong")
     assert wrong.returncode == 5 and "auth failed on module m" in wrong.stderr + wrong.stdout
+
+
+def test_swarm_goes_through_the_proxy_that_is_set(swarm: Swarm) -> None:
+    mirror = swarm.mirror("m1")
+    origin = swarm.start()
+    proxy = ConnectProxy()
+    result = swarm.pull(RSYNC_PROXY=f"127.0.0.1:{proxy.port}")
+    proxy.close()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    assert proxy.targets == {origin.port, mirror.port}
+    assert received(swarm.sources(result)[mirror.port]) == data_bytes(swarm.tree)

@@ -4,6 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prsync.errors import SocketError
+from prsync.net.connect import Route
+from prsync.net.proxy import Proxy
 from prsync.sources.addresses import (
     DENIED_PORTS,
     ForbiddenSource,
@@ -13,6 +16,8 @@ from prsync.sources.addresses import (
     longest_below,
     parse_source_url,
 )
+from prsync.sources.base import SourceRefused, SourceSettings
+from prsync.sources.connection import open_connection
 
 ALLOWED = [
     ("192.0.2.1", "192.0.2.9"),
@@ -26,6 +31,7 @@ ALLOWED = [
     ("fd00::5", "fd00::1"),
     ("2001:4860:4860::8888", "1.1.1.1"),
     ("::ffff:8.8.8.8", "1.1.1.1"),
+    ("8.8.8.8", ""),
 ]
 REFUSED = [
     ("127.0.0.1", "1.1.1.1"),
@@ -43,6 +49,9 @@ REFUSED = [
     ("255.255.255.255", "10.0.0.1"),
     ("fe80::1", "2001:4860:4860::8888"),
     ("fd00::5", "2001:4860:4860::8888"),
+    ("127.0.0.1", ""),
+    ("10.0.0.1", ""),
+    ("224.0.0.1", ""),
 ]
 
 
@@ -121,3 +130,18 @@ def test_longest_below_counts_bytes_and_passes_over_what_is_no_source() -> None:
 def test_url_of_anything_is_a_source_or_refused(text: str) -> None:
     with contextlib.suppress(ForbiddenSource):
         assert parse_source_url(text).port not in DENIED_PORTS
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1", "2130706433", "::1", "localhost", "a.LOCALHOST.", "10.0.0.1"])
+def test_host_behind_a_proxy_is_judged_as_it_is_written(host: str) -> None:
+    route = Route(proxy=Proxy("127.0.0.1", "1"), timeout=1)  # nobody listens there
+    with pytest.raises(SourceRefused, match="may not be contacted"):
+        open_connection(SourceSettings(SourceURL("rsync", host, 873, "m"), route, ""))
+    with pytest.raises(SocketError):
+        open_connection(SourceSettings(SourceURL("rsync", host, 873, "m"), route, "", is_origin=True))
+
+
+def test_name_behind_a_proxy_is_the_proxys_to_resolve() -> None:
+    route = Route(proxy=Proxy("127.0.0.1", "1"), timeout=1)
+    with pytest.raises(SocketError):
+        open_connection(SourceSettings(SourceURL("rsync", "no.such.name.invalid", 873, "m"), route, ""))
