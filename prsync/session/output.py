@@ -9,6 +9,7 @@ from collections.abc import Callable
 from prsync.engine.output import Escape, escape, escape_for, messages
 from prsync.errors import ExitCode, PrsyncError
 from prsync.options import Options
+from prsync.privileges import open_trusted
 
 # rsync.h:enum logcode (api/base_api.h: PS_LOG_*)
 ERROR_XFER, INFO, ERROR, WARNING, ERROR_SOCKET, LOG, CLIENT, ERROR_UTF8 = range(1, 9)
@@ -43,7 +44,7 @@ class LogFile:
     """--log-file: a line for each message, with the time and the process."""
 
     def __init__(self, path: str) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_trusted(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         self._file = os.fdopen(descriptor, "ab", buffering=0)
 
     def write(self, record: bytes) -> None:

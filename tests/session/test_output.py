@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 
 import pytest
@@ -79,3 +80,15 @@ def test_end_names_every_code(code: ExitCode) -> None:
     kind = b"warning" if code == ExitCode.VANISHED else b"error"
     name = module.EXIT_NAMES[code].encode()
     assert sink.err == b"rsync %b: %b (code %d) at prsync [Receiver=1.0]\n" % (kind, name, code)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_log_file_is_not_reached_through_a_symlink_of_another_user(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "target").touch()
+    (tmp_path / "log").symlink_to("target")
+    sink = Sink()
+    sink.output.open_log(str(tmp_path / "log"))
+    assert not sink.err, "our own symlinks are followed"
+    os.chown(tmp_path / "log", 1234, 1234, follow_symlinks=False)
+    sink.output.open_log(str(tmp_path / "log"))
+    assert b"failed to open log-file" in sink.err
