@@ -109,6 +109,23 @@ void fetch_note(ps_fetch_memory *m, u32 kind, u32 request, u32 entry, u32 number
     put_record(m, 0, 0, number, request, entry, kind, 0);
 }
 
+u8 *fetch_room(fetch_writer *w, size_t *len) {
+    ps_fetch_memory *m = w->m;
+    if (w->slot != NO_SLOT && m->slot_size - w->used < m->slot_size / 8) fetch_writer_end(w);
+    if (w->slot == NO_SLOT && !take_slot(w)) return NULL;
+    *len = m->slot_size - w->used;
+    return m->base + (size_t)w->slot * m->slot_size + w->used;
+}
+
+void fetch_placed(fetch_writer *w, size_t len) { w->used += (u32)len; }
+
+void fetch_in_place(fetch_writer *w, u32 request, u32 entry, u64 at, const u8 *data, size_t len) {
+    ps_fetch_memory *m = w->m;
+    size_t start = (size_t)w->slot * m->slot_size;
+    put_record(m, w->slot, (u32)((size_t)(data - m->base) - start), (u32)len, request, entry, PS_RECORD_DATA, at);
+    m->slots[w->slot].records++;
+}
+
 size_t fetch_write(fetch_writer *w, u32 request, u32 entry, u64 at, const u8 *data, size_t len) {
     ps_fetch_memory *m = w->m;
     size_t done = 0;

@@ -33,7 +33,9 @@ struct ps_fetch {
     ps_mux_in in;
     ps_mux_out out;
     ps_buf frames;
-    ps_buf held; /* data of a frame for which there was no slot: u32 request, u32 entry, u64 offset, bytes */
+    ps_buf frame; /* the frame that comes: of data its head alone */
+    struct { u32 request, entry; u64 offset; size_t left; } data; /* what follows the head */
+    bool placed;  /* the input lies in the writer's slot */
     open_request *requests;
     u32 count, cap;
     bool bye;
@@ -46,6 +48,7 @@ ps_fetch *ps_fetch_new(ps_ctx *c, ps_fetch_memory *m) {
     f->m = m;
     fetch_writer_init(&f->writer, m);
     mux_in_init(&f->in);
+    f->in.stream_code = PS_MSG_NOMINATE;
     mux_out_init(&f->out);
     return f;
 }
@@ -58,7 +61,7 @@ void ps_fetch_free(ps_fetch *f) {
     mux_in_free(&f->in);
     mux_out_free(&f->out);
     buf_free(&f->frames);
-    buf_free(&f->held);
+    buf_free(&f->frame);
     free(f);
 }
 
@@ -157,55 +160,44 @@ static void settle(ps_fetch *f, u32 at, u32 entry) {
     if (--r->left) return;
     if (!r->cancelled) fetch_note(f->m, PS_RECORD_DONE, r->id, 0, 0);
     drop(f, at);
-    if (!f->count) fetch_writer_end(&f->writer); /* others may need the slot while nothing is asked for here */
 }
 
-static int take_data(ps_fetch *f, const u8 *data, u32 len) {
-    ps_reader in = rd_make(data, len);
-    u32 id = rd_u32(&in), at;
+/* The head of a data frame with `left` bytes to follow. */
+static int take_data_head(ps_fetch *f, const u8 *head, size_t len, size_t left) {
+    ps_reader in = rd_make(head, len);
+    u32 id = rd_u32(&in);
     u16 entry = rd_u16(&in);
     u64 offset = rd_u64(&in);
-    if (!rd_ok(&in) || rd_left(&in) > DATA_BYTES) return broken(f, "a data frame of a wrong length");
-    size_t n = rd_left(&in);
-    open_request *r = find(f, id, &at);
+    if (!rd_ok(&in) || left > DATA_BYTES) return broken(f, "a data frame of a wrong length");
+    open_request *r = find(f, id, NULL);
     if (!r || entry >= r->count || r->entries[entry].settled) return broken(f, "data that was not asked for");
     wanted *e = &r->entries[entry];
-    if (!n || offset != e->offset + e->got || n > e->length - e->got) return broken(f, "data outside the range that was asked for");
-    if (!r->cancelled) {
-        size_t took = fetch_write(&f->writer, id, entry, offset, in.p, n);
-        if (took < n) { /* kept until a slot is free; nothing else is read before */
-            buf_u32(&f->held, id);
-            buf_u32(&f->held, entry);
-            buf_u64(&f->held, offset + took);
-            if (!buf_put(&f->held, in.p + took, n - took)) return ps_fail_memory(f->c, "data of a mirror");
-            e->got += n;
-            return PS_FULL; /* settled when it has been written; the mux stops here */
-        }
-    }
-    e->got += n;
-    if (e->got == e->length) settle(f, at, entry);
+    if (!left || offset != e->offset + e->got || left > e->length - e->got)
+        return broken(f, "data outside the range that was asked for");
+    f->data.request = id;
+    f->data.entry = entry;
+    f->data.offset = offset;
+    f->data.left = left;
     return PS_OK;
 }
 
-static int write_held(ps_fetch *f) {
-    ps_reader in = rd_make(buf_head(&f->held), buf_used(&f->held));
-    u32 id = rd_u32(&in), entry = rd_u32(&in), at = 0;
-    u64 offset = rd_u64(&in);
-    size_t n = rd_left(&in);
-    open_request *r = find(f, id, &at);
-    size_t took = r && !r->cancelled ? fetch_write(&f->writer, id, entry, offset, in.p, n) : n;
-    if (took < n) {
-        ps_buf rest = {0};
-        buf_u32(&rest, id);
-        buf_u32(&rest, entry);
-        buf_u64(&rest, offset + took);
-        if (!buf_put(&rest, in.p + took, n - took)) return ps_fail_memory(f->c, "data of a mirror");
-        buf_free(&f->held);
-        f->held = rest;
-        return PS_FULL;
-    }
-    buf_clear(&f->held);
-    if (r && r->entries[entry].got == r->entries[entry].length) settle(f, at, entry);
+/* Bytes of the data frame. PS_FULL: no slot is free for all of them; nothing else is read before. */
+static int take_data(ps_fetch *f, const u8 *data, size_t len, size_t *used) {
+    u32 at;
+    open_request *r = find(f, f->data.request, &at);
+    if (!r) return broken(f, "data that was not asked for");
+    size_t n = len < f->data.left ? len : f->data.left;
+    *used = n;
+    if (!r->cancelled && f->placed)
+        fetch_in_place(&f->writer, r->id, f->data.entry, f->data.offset, data, n);
+    else if (!r->cancelled)
+        *used = fetch_write(&f->writer, r->id, f->data.entry, f->data.offset, data, n);
+    f->data.offset += *used;
+    f->data.left -= *used;
+    wanted *e = &r->entries[f->data.entry];
+    e->got += *used;
+    if (*used < n) return PS_FULL;
+    if (e->got == e->length) settle(f, at, f->data.entry);
     return PS_OK;
 }
 
@@ -234,14 +226,14 @@ static int take_busy(ps_fetch *f, const u8 *data, u32 len) {
 
 static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     ps_fetch *f = owner;
-    if (code == PS_MSG_NOOP) return PS_OK;
-    if (code != PS_MSG_NOMINATE) {
-        /* The daemon's last words before it closes; the text is a stranger's and stays out of our log. */
-        return code <= PS_LOG_ERROR_UTF8 || code == PS_MSG_ERROR_EXIT ? PS_OK : broken(f, "an unexpected message");
-    }
-    if (!len) return broken(f, "an empty frame");
+    (void)data, (void)len;
+    if (code == PS_MSG_NOMINATE) return broken(f, "an empty frame"); /* others come as spans */
+    /* The daemon's last words before it closes; the text is a stranger's and stays out of our log. */
+    return code == PS_MSG_NOOP || code <= PS_LOG_ERROR_UTF8 || code == PS_MSG_ERROR_EXIT ? PS_OK : broken(f, "an unexpected message");
+}
+
+static int take_frame(ps_fetch *f, const u8 *data, u32 len) {
     switch (data[0]) {
-    case FRAME_DATA: return take_data(f, data + 1, len - 1);
     case FRAME_MISSING: return take_missing(f, data + 1, len - 1);
     case FRAME_BUSY: return take_busy(f, data + 1, len - 1);
     case FRAME_BYE: f->bye = true; break;
@@ -251,24 +243,56 @@ static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     return buf_u32(&f->frames, len) && buf_put(&f->frames, data, len) ? PS_OK : ps_fail_memory(f->c, "a frame");
 }
 
+/* The next bytes of a frame: data are taken as they come, other frames once they are whole. */
+static int take_part(ps_fetch *f, const u8 *data, size_t len, size_t *used) {
+    if (f->data.left) return take_data(f, data, len, used);
+    u32 whole = f->in.streamed, have = (u32)buf_used(&f->frame);
+    bool is_data = (have ? buf_head(&f->frame)[0] : data[0]) == FRAME_DATA;
+    u32 want = is_data && whole > 1 + DATA_HEAD ? 1 + DATA_HEAD : whole;
+    *used = len < want - have ? len : want - have;
+    if (!buf_put(&f->frame, data, *used)) return ps_fail_memory(f->c, "a frame");
+    if (have + *used < want) return PS_OK;
+    const u8 *frame = buf_head(&f->frame);
+    int status = is_data ? take_data_head(f, frame + 1, want - 1, whole - want) : take_frame(f, frame, want);
+    buf_clear(&f->frame);
+    return status;
+}
+
 int ps_fetch_feed(ps_fetch *f, const u8 *data, size_t len) {
     if (!mux_in_drained(&f->in)) return PS_FULL;
+    f->placed = false;
+    mux_in_feed(&f->in, data, len);
+    return PS_OK;
+}
+
+uint8_t *ps_fetch_room(ps_fetch *f, size_t *len) { return mux_in_drained(&f->in) ? fetch_room(&f->writer, len) : NULL; }
+
+int ps_fetch_placed(ps_fetch *f, size_t len) {
+    size_t room = 0;
+    const u8 *data = ps_fetch_room(f, &room);
+    if (!data || len > room) return ps_fail(f->c, 13, 0, "bytes that were not received where there was room");
+    f->placed = true;
+    fetch_placed(&f->writer, len);
     mux_in_feed(&f->in, data, len);
     return PS_OK;
 }
 
 int ps_fetch_step(ps_fetch *f) {
-    const u8 *data;
-    size_t n;
     if (f->c->error.exit_code) return PS_FAIL;
-    if (buf_used(&f->held)) {
-        int status = write_held(f);
+    for (;;) {
+        const u8 *data;
+        size_t n = 0, used = 0;
+        int status = mux_span(f->c, &f->in, &data, &n, on_message, f);
+        if (status == PS_OK && !f->in.streamed) return broken(f, "data outside a frame");
+        if (status == PS_OK) {
+            status = take_part(f, data, n, &used);
+            mux_span_used(&f->in, used);
+        }
+        if (fetch_memory_failed(f->m)) return ps_fail_memory(f->c, "records of data");
+        if (status == PS_AGAIN) break;
         if (status != PS_OK) return status;
     }
-    int status = mux_span(f->c, &f->in, &data, &n, on_message, f);
-    if (fetch_memory_failed(f->m)) return ps_fail_memory(f->c, "records of data");
-    if (status == PS_FAIL || status == PS_FULL) return status;
-    if (status == PS_OK && n) return broken(f, "data outside a frame");
-    if (buf_used(&f->held) || buf_used(&f->frames)) return PS_FULL;
+    if (!f->count) fetch_writer_end(&f->writer); /* others may need the slot while nothing is asked for here */
+    if (buf_used(&f->frames)) return PS_FULL;
     return f->bye ? PS_DONE : PS_AGAIN;
 }

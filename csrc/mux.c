@@ -47,11 +47,16 @@ static int seek_data(ps_ctx *c, ps_mux_in *m, ps_message_fn fn, void *owner) {
         if (tag < PS_MUX_BASE) return ps_fail(c, 12, 0, "unexpected tag %d in the multiplexed stream", (int)tag - PS_MUX_BASE);
         if (tag == PS_MUX_BASE + PS_MSG_DATA) {
             m->frame_left = len;
+            m->streamed = 0;
             continue;
         }
         if (len > PS_LIMIT_MESSAGE)
             return ps_fail(c, 12, 0, "message %u of %u bytes from the remote: at most %d are accepted", tag - PS_MUX_BASE, len,
                            PS_LIMIT_MESSAGE);
+        if (len && m->stream_code && tag == PS_MUX_BASE + m->stream_code) {
+            m->frame_left = m->streamed = len;
+            continue;
+        }
         m->in_message = true;
         m->msg_code = tag - PS_MUX_BASE;
         m->msg_len = len;

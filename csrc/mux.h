@@ -25,6 +25,8 @@ typedef struct ps_mux_in {
     u8 head[4];
     u32 head_have;
     u32 msg_code, msg_len;     /* a message being collected */
+    u32 stream_code;           /* messages of this code are offered as spans too, as they come; 0: none */
+    u32 streamed;              /* whole length of the message whose bytes the next span holds; 0: it holds data */
     bool in_message;
     ps_buf msg;
     ps_buf stage;              /* contiguous data bytes not yet decoded */

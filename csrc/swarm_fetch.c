@@ -277,7 +277,11 @@ int ps_swarm_deliver(ps_swarm *s, u32 id, u32 entry, u64 offset, const u8 *data,
     if (offset != (u64)(e->offset + e->got) || len > (u64)(e->length - e->got)) return PS_OK;
     swarm_job *j = swarm_job_at(s, e->job);
     if (!j || (r->small ? j->state != JOB_SMALL : j->state != JOB_LARGE || !j->out)) return PS_OK;
-    if (!r->small && offset >= piece_end(j, r->last)) return PS_OK; /* beyond what the request was shrunk to */
+    if (!r->small) { /* nothing beyond what the request was shrunk to */
+        u64 end = piece_end(j, r->last);
+        if (offset >= end) return PS_OK;
+        if (len > end - offset) len = (size_t)(end - offset);
+    }
     if (ps_events_full(s->p.c)) return PS_FULL;
     *used = len;
     return r->small ? deliver_small(s, r, e, data, len) : deliver_large(s, r, e, data, len);
@@ -296,38 +300,82 @@ static void add_progress(ps_swarm *s, u32 request, size_t bytes, u32 *pairs) {
     ++*pairs;
 }
 
-/* One record. PS_FULL: nothing of it was done. */
-static int take_record(ps_swarm *s, ps_reader *r, const u8 *memory, size_t memory_len, u32 slot_size, u32 *pairs) {
-    u32 slot = rd_u32(r), offset = rd_u32(r), length = rd_u32(r), request = rd_u32(r), entry = rd_u32(r), kind = rd_u32(r);
-    u64 at = rd_u64(r), start = (u64)slot * slot_size + offset;
-    size_t used = 0;
-    switch (kind) {
-    case PS_RECORD_MISSING: return ps_swarm_missing(s, request, entry, (i32)length);
-    case PS_RECORD_DONE: return ps_event_add(s->p.c, PS_EV_SWARM_ENDED, 0, request, 0, NULL, 0) ? PS_OK : PS_FULL;
-    case PS_RECORD_BUSY: return ps_event_add(s->p.c, PS_EV_SWARM_ENDED, 1, request, length, NULL, 0) ? PS_OK : PS_FULL;
-    default: break;
-    }
-    if (!rd_ok(r) || offset > slot_size || length > slot_size - offset || start + length > memory_len)
+typedef struct record {
+    u32 slot, offset, length, request, entry, kind;
+    u64 at;
+} record;
+
+static record read_record(ps_reader *r) {
+    record x = {.slot = rd_u32(r)};
+    x.offset = rd_u32(r), x.length = rd_u32(r), x.request = rd_u32(r), x.entry = rd_u32(r), x.kind = rd_u32(r);
+    x.at = rd_u64(r);
+    return x;
+}
+
+typedef struct shared {
+    const u8 *memory;
+    size_t len;
+    u32 slot_size;
+} shared;
+
+/* The fetcher can still write to the memory: what is hashed must be what is written, so both come from a copy. */
+static int copy_record(ps_swarm *s, const shared *m, const record *x, u32 at) {
+    u64 start = (u64)x->slot * m->slot_size + x->offset;
+    if (x->offset > m->slot_size || x->length > m->slot_size - x->offset || start + x->length > m->len)
         return ps_fail(s->p.c, 14, 0, "the fetcher reported data outside the shared memory");
-    /* The fetcher can still write to the memory: what is hashed must be what is written, so both come from a copy. */
-    if (s->scratch_size < slot_size) {
+    memcpy(s->scratch + at, m->memory + start, x->length);
+    return PS_OK;
+}
+
+/* A run of records that go on where the one before ended, delivered at once: a hash and a write cost less in large parts.
+ * PS_FULL: nothing of it was done. *taken: records of the run. */
+static int take_data(ps_swarm *s, const shared *m, record x, ps_reader rest, u32 *taken, u32 *pairs) {
+    if (s->scratch_size < m->slot_size) {
         free(s->scratch);
-        s->scratch_size = (s->scratch = malloc(slot_size)) ? slot_size : 0;
+        s->scratch_size = (s->scratch = malloc(m->slot_size)) ? m->slot_size : 0;
         if (!s->scratch) return ps_fail_memory(s->p.c, "data of a source");
     }
-    memcpy(s->scratch, memory + start, length);
-    int status = ps_swarm_deliver(s, request, entry, at, s->scratch, length, &used);
-    if (status == PS_OK && used) add_progress(s, request, used, pairs);
+    u32 len = x.length;
+    if (copy_record(s, m, &x, 0) != PS_OK) return PS_FAIL;
+    while (rd_left(&rest) >= PS_RECORD_BYTES) {
+        record next = read_record(&rest);
+        bool follows = next.kind == PS_RECORD_DATA && next.request == x.request && next.entry == x.entry && next.at == x.at + len;
+        if (!follows || next.length > m->slot_size - len) break;
+        if (copy_record(s, m, &next, len) != PS_OK) return PS_FAIL;
+        len += next.length;
+        ++*taken;
+    }
+    size_t used = 0;
+    int status = ps_swarm_deliver(s, x.request, x.entry, x.at, s->scratch, len, &used);
+    if (status == PS_OK && used) add_progress(s, x.request, used, pairs);
+    return status;
+}
+
+/* The next record, or a run of them. PS_FULL: nothing of it was done. */
+static int take_record(ps_swarm *s, const shared *m, ps_reader *r, u32 *taken, u32 *pairs) {
+    record x = read_record(r);
+    *taken = 1;
+    switch (x.kind) {
+    case PS_RECORD_MISSING: return ps_swarm_missing(s, x.request, x.entry, (i32)x.length);
+    case PS_RECORD_DONE: return ps_event_add(s->p.c, PS_EV_SWARM_ENDED, 0, x.request, 0, NULL, 0) ? PS_OK : PS_FULL;
+    case PS_RECORD_BUSY: return ps_event_add(s->p.c, PS_EV_SWARM_ENDED, 1, x.request, x.length, NULL, 0) ? PS_OK : PS_FULL;
+    default: break;
+    }
+    int status = take_data(s, m, x, *r, taken, pairs);
+    rd_bytes(r, (*taken - 1) * (size_t)PS_RECORD_BYTES);
     return status;
 }
 
 int ps_swarm_deliver_records(ps_swarm *s, const u8 *memory, size_t memory_len, u32 slot_size, const u8 *records, u32 count,
                              u32 *done, u32 *pairs) {
     ps_reader r = rd_make(records, (size_t)count * PS_RECORD_BYTES);
-    *pairs = 0;
-    for (*done = 0; *done < count && *pairs < SWARM_PROGRESS; ++*done) {
-        int status = take_record(s, &r, memory, memory_len, slot_size, pairs);
+    shared m = {memory, memory_len, slot_size};
+    *pairs = *done = 0;
+    while (*done < count && *pairs < SWARM_PROGRESS) {
+        u32 taken;
+        int status = take_record(s, &m, &r, &taken, pairs);
         if (status != PS_OK) return status;
+        *done += taken;
     }
     return *done < count ? PS_FULL : PS_OK;
 }

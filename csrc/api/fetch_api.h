@@ -31,6 +31,10 @@ int ps_fetch_request(ps_fetch *f, uint32_t id, const uint8_t *entries, size_t le
 void ps_fetch_cancel(ps_fetch *f, uint32_t id);
 /* As ps_send_feed. Step: PS_AGAIN needs a feed; PS_FULL: no slot is free, or frames are to be taken; PS_DONE after bye. */
 int ps_fetch_feed(ps_fetch *f, const uint8_t *data, size_t len);
+/* The same without a copy: a place in the shared memory for the next bytes, to be received there and fed by ps_fetch_placed. Only
+ * when a feed is due; NULL: no slot is free. */
+uint8_t *ps_fetch_room(ps_fetch *f, size_t *len);
+int ps_fetch_placed(ps_fetch *f, size_t len);
 int ps_fetch_step(ps_fetch *f);
 const uint8_t *ps_fetch_out(ps_fetch *f, size_t *len);
 void ps_fetch_sent(ps_fetch *f, size_t n);

@@ -66,6 +66,16 @@ class PeerFetch:
         self._input = ffi.from_buffer("uint8_t[]", data)
         self.context.check(lib.ps_fetch_feed(self._handle, self._input, len(self._input)))
 
+    def room(self) -> Any:
+        """A writable buffer in shared memory for the next bytes of the remote; None: no slot is free. Only after a step that
+        answered AGAIN, and followed by `placed`."""
+        data = lib.ps_fetch_room(self._handle, self._size)
+        return None if data == ffi.NULL else ffi.buffer(data, self._size[0])
+
+    def placed(self, count: int) -> None:
+        """Feeds the `count` bytes that lie in `room` now."""
+        self.context.check(lib.ps_fetch_placed(self._handle, count))
+
     def step(self) -> Status:
         """AGAIN: needs input. FULL: no slot is free, or frames are to be taken. DONE: the remote said bye."""
         return self.context.check(lib.ps_fetch_step(self._handle))

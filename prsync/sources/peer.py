@@ -16,7 +16,7 @@ from prsync.protocol.frames import Bye, FrameType, Hello, Report, encode_frame
 from prsync.sources.base import Flush, SlotFree, SourceSettings, below
 from prsync.sources.connection import enter_peer, no_password, open_connection
 
-RECEIVE_BYTES = 512 << 10
+RECEIVES_PER_TURN = 4  # then other sources, and what is to be reported, have their turn
 SEND_BYTES = 64 << 10
 
 
@@ -80,7 +80,7 @@ class PeerSource:
             with stream:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._send, stream)
-                    await self._receive(stream, rest, opened)
+                    await self._receive(connection, rest, opened)
                     nursery.cancel_scope.cancel()
         except* PrsyncError as group:
             failure = _first(group)  # what is raised in here would come out in a group of its own
@@ -101,39 +101,46 @@ class PeerSource:
             except OSError as error:
                 raise SocketError(f"{self._settings.url}: {error.strerror}") from None
 
-    async def _receive(self, stream: trio.socket.SocketType, rest: bytes, opened: Callable[[], None]) -> None:
-        buffer = bytearray(RECEIVE_BYTES)
-        view = memoryview(buffer)
+    async def _receive(self, connection: socket.socket, rest: bytes, opened: Callable[[], None]) -> None:
         if rest:
-            await self._take(rest, opened)
+            self._engine.feed(rest)
+            await self._take(opened)
         while True:
-            try:
-                count = await stream.recv_into(buffer)
-            except OSError as error:
-                raise SocketError(f"{self._settings.url}: {error.strerror}") from None
-            if not count:
-                if self._ending:
-                    return
-                raise StreamError(f"{self._settings.url}: the mirror closed the connection")
-            await self._take(view[:count], opened)
-
-    async def _take(self, data: bytes | memoryview, opened: Callable[[], None]) -> None:
-        self._engine.feed(data)
-        while True:
-            status = self._engine.step()
-            frames = self._engine.take_frames()
-            for frame in frames:
-                if self._states.receive(frame[0]) and frame[0] == FrameType.HELLO:
-                    opened()
+            await trio.lowlevel.wait_readable(connection)
+            for _ in range(RECEIVES_PER_TURN):
+                room = self._engine.room()
+                if room is None:
+                    await self._flush()
+                    await self._slot_free()
+                    continue
+                try:
+                    count = connection.recv_into(room)
+                except (BlockingIOError, InterruptedError):
+                    break
+                except OSError as error:
+                    raise SocketError(f"{self._settings.url}: {error.strerror}") from None
+                if not count:
+                    if self._ending:
+                        return
+                    raise StreamError(f"{self._settings.url}: the mirror closed the connection")
+                self._engine.placed(count)
+                await self._take(opened)
             await self._flush()
-            if frames and status is Status.FULL:
-                continue  # it was the frames that had to go, not a slot that was missing
-            if status is Status.AGAIN:
-                return
+
+    async def _take(self, opened: Callable[[], None]) -> None:
+        """Everything that was fed."""
+        while (status := self._engine.step()) is not Status.AGAIN:
             if status is Status.DONE:
+                await self._flush()
                 raise StreamError(f"{self._settings.url}: the mirror said goodbye")
-            if status is Status.FULL and not frames:
-                await self._slot_free()
+            if status is Status.FULL:
+                frames = self._engine.take_frames()
+                for frame in frames:
+                    if self._states.receive(frame[0]) and frame[0] == FrameType.HELLO:
+                        opened()
+                if not frames:
+                    await self._flush()
+                    await self._slot_free()
 
 
 def _first(group: BaseExceptionGroup[PrsyncError]) -> PrsyncError:

@@ -9,6 +9,7 @@ from prsync.swarm.fetcher import SLOT_BYTES, SLOTS
 
 AHEAD_SECONDS = 0.1
 BURST_SECONDS = 0.2
+ENOUGH_BYTES = 1 << 20
 
 
 def slots_for(limit: int) -> int:
@@ -28,6 +29,11 @@ class Consumed:
     def __bool__(self) -> bool:
         """Whether any are held back."""
         return bool(self._held)
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much has been worked off that it should go back, though there is more to be worked off."""
+        return sum(size for _, size in self._held) >= ENOUGH_BYTES
 
     def put(self, records: int, size: int) -> None:
         self._held.append((records, size))

@@ -127,7 +127,10 @@ class SwarmControl:
         except FetcherEnded as end:
             self._fetcher_ended(end.text, now)
             return True
-        for kind, body in messages or ():
+        if messages is None:
+            self._release(now)
+            return False
+        for kind, body in messages:
             if kind is Message.RECORDS:
                 self._deliver(body, now)
             elif kind is Message.OPEN:
@@ -135,7 +138,7 @@ class SwarmControl:
             elif kind is Message.CLOSED:
                 fields = json.loads(body)
                 self._closed(int(fields["id"]), str(fields["reason"]), bool(fields["refused"]), now)
-        return messages is not None
+        return True
 
     def _fetcher_ended(self, how: str, now: float) -> None:
         """The mirrors are lost: one of them may have made it crash. What has not joined the swarm goes the classic way; what has
@@ -192,7 +195,8 @@ class SwarmControl:
             if swarm.counts.local_bytes >= until:
                 break
         self._try_again(now)
-        self._release(now)
+        if self._settings.bandwidth:
+            self._release(now)
         self._act(self.scheduler.decide(now), now)
         return busy or swarm.counts.open != unsettled  # the generator may have waited for what is settled
 
@@ -220,7 +224,8 @@ class SwarmControl:
             self._drain()
         self._pull.context.stats.total_read += moved
         self._consumed.put(len(records) // core.RECORD_BYTES, moved)
-        self._release(now)
+        if self._consumed.enough:
+            self._release(now)
 
     def _release(self, now: float) -> None:
         """Gives slots back to the fetcher; with --bwlimit no faster than the limit."""

@@ -33,6 +33,7 @@ class Running:
     def __init__(self, source: Source, scope: trio.CancelScope) -> None:
         self.source = source
         self.scope = scope
+        self.ended = trio.Event()
 
 
 class Fetcher:
@@ -145,7 +146,9 @@ class Fetcher:
                 reason, refused = reason_of(error), True
             except Exception as error:  # whatever a stranger's bytes lead to costs this source, not the run
                 reason = reason_of(error)
-        self._sources.pop(number, None)
+        running = self._sources.pop(number, None)
+        if running:
+            running.ended.set()
         self._holders = {r: s for r, s in self._holders.items() if s != number}
         await self._flush()
         self._send(encode_json(Message.CLOSED, id=number, reason=reason, refused=refused))
@@ -164,18 +167,20 @@ class Fetcher:
             return
         origin.source.report(report)
         with trio.move_on_after(FAREWELL_SECONDS):
-            while 0 in self._sources:
-                await self._wait_outbox()
-
-    async def _wait_outbox(self) -> None:
-        await self._out_ready.wait()
-        await trio.lowlevel.checkpoint()
+            await origin.ended.wait()
 
     # ---- reports -------------------------------------------------------------------------------
 
     def _send(self, message: bytes) -> None:
-        self._outbox += message
-        self._out_ready.set()
+        """At once where the socket takes it: another task's turn costs more than the call."""
+        if not self._outbox:
+            try:
+                message = message[self._raw.send(message) :]
+            except OSError:
+                pass  # full; or the main process is gone, which ends the taking of orders
+        if message:
+            self._outbox += message
+            self._out_ready.set()
 
     async def _flush(self) -> None:
         records = self._memory.take_records()
