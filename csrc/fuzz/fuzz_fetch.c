@@ -39,7 +39,10 @@ static void peer(ps_ctx *c, ps_fetch_memory *m, const u8 *data, size_t size, siz
     ps_fetch_request(f, 2, entries.data, entries.len, 2);
     ps_fetch_cancel(f, 2);
     for (size_t at = 0; at < size; at += step) {
-        if (ps_fetch_feed(f, data + at, size - at < step ? size - at : step) != PS_OK) break;
+        size_t n = size - at < step ? size - at : step, room = 0;
+        u8 *place = step % 2 ? ps_fetch_room(f, &room) : NULL; /* odd steps: received in place */
+        if (place && n <= room) memcpy(place, data + at, n);
+        if ((place && n <= room ? ps_fetch_placed(f, n) : ps_fetch_feed(f, data + at, n)) != PS_OK) break;
         int status = PS_FULL;
         for (int i = 0; i < 3000 && (status == PS_OK || status == PS_FULL); i++) {
             status = ps_fetch_step(f);

@@ -213,8 +213,7 @@ class SwarmControl:
 
     def _deliver(self, records: bytes, now: float) -> None:
         assert self._core is not None, "records come only for requests"
-        view = memoryview(records)
-        moved = 0
+        view, moved = memoryview(records), 0
         while view:
             done, progress, _ = self._core.deliver(self._fetcher.memory, self._fetcher.slot_size, view)
             for request, size in progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import mmap
 import socket
@@ -174,10 +175,8 @@ class Fetcher:
     def _send(self, message: bytes) -> None:
         """At once where the socket takes it: another task's turn costs more than the call."""
         if not self._outbox:
-            try:
+            with contextlib.suppress(OSError):  # full; or the main process is gone, which ends the taking of orders
                 message = message[self._raw.send(message) :]
-            except OSError:
-                pass  # full; or the main process is gone, which ends the taking of orders
         if message:
             self._outbox += message
             self._out_ready.set()

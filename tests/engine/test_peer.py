@@ -45,6 +45,7 @@ class Pair:
         self.received: dict[tuple[int, int], bytearray] = {}
         self.notes: list[tuple[int, int, int, int]] = []
         self.kept: list[bytes] = []
+        self.in_place = False
 
     def collect(self) -> None:
         records = self.memory.take_records()
@@ -66,10 +67,19 @@ class Pair:
                 data = bytes(sender.output()[:chunk])
                 if self.settle(receiver) is Status.AGAIN and data:
                     quiet = 0
-                    sender.sent(len(data))
-                    self.kept.append(data)
-                    receiver.feed(data)
+                    sender.sent(self.hand_over(data, receiver))
                     self.settle(receiver)
+
+    def hand_over(self, data: bytes, receiver: Peer | PeerFetch) -> int:
+        if receiver is self.fetch and self.in_place:
+            room = self.fetch.room()
+            count = min(len(data), len(room))
+            room[:count] = data[:count]
+            self.fetch.placed(count)
+            return count
+        self.kept.append(data)
+        receiver.feed(data)
+        return len(data)
 
     def settle(self, side: Peer | PeerFetch) -> Status:
         """Works until it needs input, or its output must shrink."""
@@ -95,9 +105,13 @@ def root_of(path: pathlib.Path) -> bytes:
     return digest_file(path).root
 
 
+@pytest.mark.parametrize("in_place", [False, True])
 @pytest.mark.parametrize("chunk", [1 << 20, 1000, 7])
-def test_fetch_of_ranges_and_whole_files_brings_their_bytes(tree: pathlib.Path, tmp_path: pathlib.Path, chunk: int) -> None:
+def test_fetch_of_ranges_and_whole_files_brings_their_bytes(
+    tree: pathlib.Path, tmp_path: pathlib.Path, chunk: int, in_place: bool
+) -> None:
     pair = Pair(tree, tmp_path)
+    pair.in_place = in_place
     big = (tree / "d" / "big").read_bytes()
     length = 400_000 if chunk > 7 else 3_000
     wanted = entry(b"small", root_of(tree / "small"), 0, 5) + entry(b"d/big", root_of(tree / "d" / "big"), 1000, length)
@@ -117,6 +131,26 @@ def test_fetch_of_more_than_the_memory_waits_for_slots(tree: pathlib.Path, tmp_p
     pair.run()
     assert bytes(pair.received[1, 0]) == (tree / "d" / "big").read_bytes()
     assert pair.memory.free_slots <= 1
+
+
+def test_memory_without_a_free_slot_has_no_room_until_records_are_consumed(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    pair = Pair(tree, tmp_path, slots=1)
+    pair.in_place = True
+    pair.fetch.request(1, 1, entry(b"d/big", root_of(tree / "d" / "big"), 0, 200_000))
+    pair.peer.feed(bytes(pair.fetch.output()))
+    pair.settle(pair.peer)
+    sent = pair.hand_over(bytes(pair.peer.output()), pair.fetch)
+    assert pair.fetch.step() is Status.AGAIN
+    assert pair.fetch.room() is None
+    pair.collect()
+    assert len(pair.received[1, 0]) > sent - 100
+    assert pair.fetch.room() is not None
+
+
+def test_fetch_refuses_bytes_beyond_the_room_that_there_was(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    pair = Pair(tree, tmp_path)
+    with pytest.raises(EngineError, match="room"):
+        pair.fetch.placed(len(pair.fetch.room()) + 1)
 
 
 def test_fetch_of_what_is_not_there_is_missing_with_its_reason(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
