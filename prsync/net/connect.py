@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from prsync.errors import ConnectTimeout, SocketError
 from prsync.net.proxy import Proxy, open_tunnel
 
+PAIR_SECONDS = 60.0  # for a connection to ourselves
 STAGGER_SECONDS = 0.25  # before the next address is tried beside the one that has not answered
 
 
@@ -145,11 +146,34 @@ def _run_program(program: str, host: str, port: int, environment: Mapping[str, s
         if not _is_plain(host):
             raise SocketError("unsafe host characters for RSYNC_CONNECT_PROG")
         program = "%".join(part.replace("%H", f"'{host}'") for part in program.split("%%"))
-    ours, theirs = socket.socketpair()
+    try:
+        ours, theirs = _tcp_pair()
+    except OSError as error:
+        raise SocketError(f"rsync: no local connection for RSYNC_CONNECT_PROG: {error.strerror}") from None
     with theirs:
         ends = theirs.fileno()
         subprocess.Popen(["/bin/sh", "-c", program], stdin=ends, stdout=ends, env={**environment, "RSYNC_PORT": str(port)})
     return ours
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """A pair over the loopback interface (socket.c:socketpair_tcp): a daemon that the command starts asks for its peer's
+    address. Raises OSError, also when somebody else gets in between."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as server:
+        theirs = socket.create_connection(server.getsockname(), PAIR_SECONDS)
+        server.settimeout(PAIR_SECONDS)
+        try:
+            ours, address = server.accept()
+        except OSError:
+            theirs.close()
+            raise
+    theirs.settimeout(None)
+    ours.settimeout(None)
+    if address != theirs.getsockname():
+        ours.close()
+        theirs.close()
+        raise OSError(errno.EPERM, "it is somebody else's")
+    return ours, theirs
 
 
 def _is_plain(host: str) -> bool:

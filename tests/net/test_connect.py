@@ -94,6 +94,7 @@ def test_program_stands_for_the_connection() -> None:
     with connect("host.example", 99, route) as connection:
         connection.sendall(b"hello\n")
         assert connection.recv(100) == b"hello host.example 100% 99\n"
+        assert connection.getpeername()[0] == "127.0.0.1", "a daemon that is started so allows or denies its peer by address"
 
 
 @pytest.mark.parametrize("host", ["-x", "a;b", "$(x)", ""])
