@@ -195,8 +195,6 @@ class SwarmControl:
             if swarm.counts.local_bytes >= until:
                 break
         self._try_again(now)
-        if self._settings.bandwidth:
-            self._release(now)
         self._act(self.scheduler.decide(now), now)
         return busy or swarm.counts.open != unsettled  # the generator may have waited for what is settled
 
