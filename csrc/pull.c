@@ -51,6 +51,7 @@ static int remote_exit(ps_pull *p, const u8 *data, u32 len) {
     /* The remote has told its user's side why; it waits for this answer (io.c:read_a_msg). */
     if (p->c->o.protocol >= 31 || !len) mux_out_message(&p->out, PS_MSG_ERROR_EXIT, data, len);
     p->failed = true;
+    p->c->error.told = !p->c->error.exit_code;
     return ps_fail(p->c, code > 0 && code < 256 ? code : 12, 0, "the remote ended the run with an error (code %d)", code);
 }
 

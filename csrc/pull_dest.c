@@ -12,9 +12,10 @@
 /* util1.c:clean_fname: no double slashes, ".", and no ".." below a name. */
 static void clean_path(char *path) {
     char *out = path + 1;
-    for (const char *at = path + 1; *at;) {
+    bool last = false;
+    for (const char *at = path + 1; !last;) {
         size_t n = strcspn(at, "/");
-        const char *next = at + n + (at[n] == '/');
+        last = !at[n]; /* what comes next may overwrite it */
         if (n == 2 && memcmp(at, "..", 2) == 0) {
             if (out > path + 1) out--;
             while (out > path + 1 && out[-1] != '/') out--;
@@ -23,32 +24,48 @@ static void clean_path(char *path) {
             out += n;
             *out++ = '/';
         }
-        at = next;
+        at += n + 1;
     }
     if (out > path + 1) out--;
     *out = 0;
 }
 
-/* The absolute directory of `dir`, as messages show it. */
-static int note_directory(ps_ctx *c, const char *dir) {
-    char path[PATH_ROOM];
+/* The absolute path of `dir`, as messages show it. */
+static int absolute(ps_ctx *c, const char *dir, char path[PATH_ROOM]) {
     int n;
     if (*dir == '/') {
-        n = snprintf(path, sizeof path, "%s", dir);
+        n = snprintf(path, PATH_ROOM, "%s", dir);
     } else {
         char cwd[PS_LIMIT_NAME + 1];
         if (!getcwd(cwd, sizeof cwd)) return ps_fail(c, 3, errno, "getcwd(): %s (%d)", strerror(errno), errno);
-        n = snprintf(path, sizeof path, "%s/%s", cwd, dir);
+        n = snprintf(path, PATH_ROOM, "%s/%s", cwd, dir);
     }
-    if (n < 0 || (size_t)n >= sizeof path) return ps_fail(c, 3, ENAMETOOLONG, "the destination's path is too long");
+    if (n < 0 || (size_t)n >= PATH_ROOM) return ps_fail(c, 3, ENAMETOOLONG, "the destination's path is too long");
     clean_path(path);
+    return PS_OK;
+}
+
+static int note_directory(ps_ctx *c, const char *dir) {
+    char path[PATH_ROOM];
+    if (absolute(c, dir, path) != PS_OK) return PS_FAIL;
     return ps_ctx_set_string(c, PS_STR_CURR_DIR, path, strlen(path));
+}
+
+static int dest_failed(ps_ctx *c, int exit_code, int err, const char *what, const char *dir, const char *how) {
+    char path[PATH_ROOM];
+    if (absolute(c, dir, path) != PS_OK) return PS_FAIL;
+    return ps_fail(c, exit_code, err, "rsync: [Receiver] %s \"%s\"%s: %s (%d)", what, path, how, strerror(err), err);
 }
 
 static int enter(ps_ctx *c, const char *dir, int which, ps_root **root) {
     int fd = open_trusted(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, false);
     if (fd < 0 && errno == EACCES) fd = open_trusted(AT_FDCWD, dir, O_PATH | O_DIRECTORY, false);
-    if (fd < 0) return ps_fail(c, 3, errno, "change_dir#%d \"%s\" failed: %s (%d)", which, dir, strerror(errno), errno);
+    if (fd < 0) {
+        int err = errno;
+        char what[] = "change_dir#0";
+        what[sizeof what - 2] = (char)('0' + which);
+        return dest_failed(c, 3, err, what, dir, " failed");
+    }
     *root = root_from_fd(c, fd);
     return *root ? note_directory(c, dir) : PS_FAIL;
 }
@@ -81,7 +98,7 @@ static int make_path(const ps_ctx *c, const char *path, size_t len) {
 }
 
 static int mkdir_failed(ps_ctx *c, const char *path) {
-    return ps_fail(c, 11, errno, "mkdir \"%s\" failed: %s (%d)", path, strerror(errno), errno);
+    return dest_failed(c, 11, errno, "mkdir", path, " failed");
 }
 
 /* --mkpath. *found is the destination's state afterwards. */
@@ -137,7 +154,7 @@ static int local_name(ps_ctx *c, ps_flists *all, char *dest, ps_root **root) {
         if (all->first->count && S_ISDIR(all->first->files[0].mode))
             return ps_fail(c, 3, 0, "ERROR: cannot overwrite non-directory with a directory");
     } else if (err != ENOENT) {
-        return ps_fail(c, 3, err, "ERROR: cannot stat destination \"%s\": %s (%d)", dest, strerror(err), err);
+        return dest_failed(c, 3, err, "ERROR: cannot stat destination", dest, "");
     }
     if (total > 1 || trailing) return make_directory(c, all, dest, trailing, found, root);
     /* One entry that is no directory, perhaps on top of an old one: the last component is its name. */

@@ -158,10 +158,14 @@ def _run_client(options: Options) -> int:
         request = make_request(options, output)
         try:
             code = run_client(request)
+            told = False
         except PrsyncError as error:
-            output.error(error)
+            # What ended the remote is in its own messages, the exit code's line among them.
+            told = error.told and output.got_error
             code = error.code
-        if code:
+            if not told:
+                output.error(error)
+        if code and not told:
             output.ended(code, "Receiver", __version__)
     finally:
         lines.flush()

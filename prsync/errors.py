@@ -35,10 +35,12 @@ class ExitCode(IntEnum):
 class PrsyncError(Exception):
     """Base of all errors that end a run with one clear line.
 
-    The text says what went wrong, where, and what to do, without a newline; `code` is the exit code.
+    The text says what went wrong, where, and what to do, without a newline; `code` is the exit code. `told`: the remote
+    has ended the run and said why, in messages that the user has seen.
     """
 
     code: ExitCode = ExitCode.PARTIAL
+    told: bool = False
 
     def __init__(self, text: str, code: ExitCode | None = None) -> None:
         super().__init__(text)

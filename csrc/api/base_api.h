@@ -29,6 +29,7 @@ typedef struct ps_ctx ps_ctx;
 typedef struct ps_error {
     int32_t exit_code; /* rsync's errcode.h */
     int32_t sys_errno;
+    int32_t told; /* the remote has ended the run, and has said why in its messages */
     char text[1024];
 } ps_error;
 

@@ -43,7 +43,9 @@ class Context:
             error = lib.ps_ctx_error(self.handle)
             text = ffi.string(error.text).decode("utf-8", "replace")
             code = error.exit_code
-            raise EngineError(text or "the core failed without a reason", ExitCode(code) if code else ExitCode.STREAM_IO)
+            failure = EngineError(text or "the core failed without a reason", ExitCode(code) if code else ExitCode.STREAM_IO)
+            failure.told = bool(error.told)
+            raise failure
         return Status(status)
 
     def set_string(self, which: int, text: bytes) -> None:

@@ -57,9 +57,7 @@ def read_names(options: Options) -> list[bytes] | None:
     try:
         text = read_named(as_bytes(options.files_from))
     except OSError as error:
-        raise UsageError(
-            f"rsync: failed to open files-from file {options.files_from}: {error.strerror} ({error.errno})"
-        ) from None
+        raise UsageError(f"rsync: failed to open files-from file {options.files_from}: {error.strerror}") from None
     if not options.eol_nulls:
         text = text.replace(b"\n", b"\0").replace(b"\r", b"\0")
     return [name for name in text.split(b"\0") if name]

@@ -74,6 +74,7 @@ class Output:
         self._log: LogFile | None = None
         self.needs_newline = False  # a line stands unfinished on the terminal
         self.got_transfer_error = False
+        self.got_error = False  # something has been said on standard error
 
     def open_log(self, path: str) -> None:
         """Without one the run goes on, as rsync's does."""
@@ -99,6 +100,7 @@ class Output:
         if code == ERROR_XFER:
             self.got_transfer_error = True
         if code in TO_STDERR:
+            self.got_error = True
             self._put(self._err, raw)
         elif not self._quiet:
             self._put(self._out, raw)

@@ -169,6 +169,31 @@ def test_failure_has_rsyncs_text_and_exit_code(
     assert result.stderr.splitlines()[-1].startswith(b"rsync error: ") and f"(code {code})".encode() in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("source", "dest", "code", "text"),
+    [
+        ("data/", "no/such//", 11, 'mkdir "HERE/no/such" failed: No such file or directory (2)'),
+        ("data/a", "no/./a", 3, 'change_dir#3 "HERE/no" failed: No such file or directory (2)'),
+        ("data/", "file/x", 3, 'ERROR: cannot stat destination "HERE/file/x": Not a directory (20)'),
+    ],
+)
+def test_destination_that_cannot_be_is_named_in_full(
+    daemon: StockDaemon, tmp_path: pathlib.Path, source: str, dest: str, code: int, text: str
+) -> None:
+    (tmp_path / "file").touch()
+    result = prsync("-r", daemon.url(source), dest, cwd=tmp_path)
+    lines = result.stderr.decode().splitlines()
+    assert (result.returncode, lines[0]) == (code, "rsync: [Receiver] " + text.replace("HERE", str(tmp_path)))
+    assert len(lines) == 2 and lines[1].startswith("rsync error: ")
+
+
+def test_what_ended_the_remote_is_said_once(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
+    result = prsync("-r", "--remove-source-files", daemon.url("data/"), str(tmp_path / "copy"))
+    first, second = result.stderr.splitlines()
+    assert (result.returncode, first) == (1, b"ERROR: --remove-source-files cannot be used with a read-only module")
+    assert second.startswith(b"rsync error: syntax or usage error (code 1) at ") and b"[sender=" in second
+
+
 def test_unsupported_option_ends_before_any_connection(tmp_path: pathlib.Path) -> None:
     result = prsync("-aA", "rsync://127.0.0.1:1/x/", str(tmp_path))
     assert (result.returncode, result.stdout) == (4, b"")
