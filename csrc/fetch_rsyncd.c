@@ -16,6 +16,7 @@ typedef enum { RSYNCD_LIST, RSYNCD_REPLY, RSYNCD_TOKENS, RSYNCD_SUM, RSYNCD_DONE
 typedef struct rsyncd_entry {
     u32 path, path_len;  /* in names */
     u64 size, offset, length, got;
+    u64 start;           /* where the reply for its file begins */
     i64 mtime;
     i32 ndx;             /* -1: not in the list */
     bool settled;
@@ -26,7 +27,8 @@ struct ps_rsyncd {
     ps_fetch_memory *m;
     fetch_writer writer;
     u32 request, count, left, current; /* current: the entry whose data come */
-    bool append;
+    u32 first;                         /* number of the first entry in the request */
+    bool append, last_part;
     rsyncd_entry *entries;
     ps_arena names;
     ps_mux_in in;
@@ -71,6 +73,7 @@ ps_rsyncd *ps_rsyncd_new(ps_ctx *c, ps_fetch_memory *m, uint32_t request, const 
     r->request = request;
     r->count = r->left = count;
     r->append = append;
+    r->last_part = true;
     fetch_writer_init(&r->writer, m);
     mux_in_init(&r->in);
     mux_out_init(&r->out);
@@ -83,6 +86,11 @@ ps_rsyncd *ps_rsyncd_new(ps_ctx *c, ps_fetch_memory *m, uint32_t request, const 
     if (r->entries && r->tokens && r->decoder && read_entries(r, entries, len)) return r;
     ps_rsyncd_free(r);
     return NULL;
+}
+
+void ps_rsyncd_part(ps_rsyncd *r, uint32_t first, bool last) {
+    r->first = first;
+    r->last_part = last;
 }
 
 void ps_rsyncd_free(ps_rsyncd *r) {
@@ -114,7 +122,7 @@ static void settle(ps_rsyncd *r, u32 entry) {
 }
 
 static void missing(ps_rsyncd *r, u32 entry, u32 reason) {
-    fetch_note(r->m, PS_RECORD_MISSING, r->request, entry, reason);
+    fetch_note(r->m, PS_RECORD_MISSING, r->request, r->first + entry, reason);
     settle(r, entry);
 }
 
@@ -149,6 +157,7 @@ static int ask(ps_rsyncd *r) {
         if (!file_active(f) || !S_ISREG(f->mode)) continue;
         size_t len = file_path(r->all, l, f, path);
         bool asked = false;
+        u64 start = 0;
         for (u32 i = 0; i < r->count; i++) {
             rsyncd_entry *e = &r->entries[i];
             if (e->settled || !same_name(r, e, path, len)) continue;
@@ -157,8 +166,9 @@ static int ask(ps_rsyncd *r) {
                 continue;
             }
             e->ndx = l->ndx_start + (i32)k;
-            if (!asked) put_request(r, &b, e->ndx, e->offset);
+            if (!asked) put_request(r, &b, e->ndx, start = e->offset);
             asked = true;
+            e->start = start;
         }
     }
     for (u32 i = 0; i < r->count; i++)
@@ -217,7 +227,7 @@ static int take_reply(ps_rsyncd *r) {
         for (r->current = 0; r->current < r->count; r->current++)
             if (r->entries[r->current].ndx == ndx && !r->entries[r->current].settled) break;
         if (r->current == r->count) return broken(r, "a file that was not asked for");
-        r->at = r->entries[r->current].offset;
+        r->at = r->entries[r->current].start;
         token_in_begin(r->tokens);
         r->state = RSYNCD_TOKENS;
         return PS_OK;
@@ -226,9 +236,12 @@ static int take_reply(ps_rsyncd *r) {
 
 /* Literal bytes at r->at: what lies in the wanted ranges goes to the memory, the rest (between ranges) is read over. */
 static int take_literal(ps_rsyncd *r, const u8 *data, size_t len) {
-    while (len && r->left && r->current < r->count) {
+    i32 ndx = r->entries[r->current].ndx; /* the last of a file's ranges stays the current one */
+    while (len && r->left) {
         rsyncd_entry *e = &r->entries[r->current];
-        if (e->settled) { /* shrunk away */
+        bool more = r->current + 1 < r->count && e[1].ndx == ndx;
+        if (e->settled && !more) break;
+        if (e->settled) { /* it has come, or was shrunk away */
             r->current++;
             continue;
         }
@@ -239,7 +252,7 @@ static int take_literal(ps_rsyncd *r, const u8 *data, size_t len) {
             continue;
         }
         size_t n = e->length - e->got < len ? (size_t)(e->length - e->got) : len;
-        size_t took = fetch_write(&r->writer, r->request, r->current, r->at, data, n);
+        size_t took = fetch_write(&r->writer, r->request, r->first + r->current, r->at, data, n);
         e->got += took;
         r->at += took;
         if (took < n) {
@@ -249,8 +262,6 @@ static int take_literal(ps_rsyncd *r, const u8 *data, size_t len) {
         data += n, len -= n;
         if (e->got < e->length) continue;
         settle(r, r->current);
-        if (r->append) r->current++; /* the next range of the same file */
-        else break;
     }
     r->at += len;
     return PS_OK;
@@ -283,7 +294,7 @@ static int take_tokens(ps_rsyncd *r) {
             /* Shorter than its entry said: what has not come is not to be had here. */
             for (u32 i = 0; i < r->count; i++) {
                 const rsyncd_entry *e = &r->entries[i];
-                if (!e->settled && (i == r->current || r->append)) missing(r, i, MISSING_OTHER);
+                if (!e->settled && e->ndx == r->entries[r->current].ndx) missing(r, i, MISSING_OTHER);
             }
             r->state = RSYNCD_SUM;
             return PS_OK;
@@ -313,7 +324,7 @@ static int take_list(ps_rsyncd *r) {
 
 /* Everything is settled. A session of whole files ends as rsync's do, so that its log shows no error. */
 static int end(ps_rsyncd *r) {
-    fetch_note(r->m, PS_RECORD_DONE, r->request, 0, 0);
+    if (r->last_part) fetch_note(r->m, PS_RECORD_DONE, r->request, 0, 0);
     r->state = RSYNCD_DONE;
     ps_buf b = {0};
     for (int i = 0; i < 5 && !r->append; i++) buf_ndx(&b, &r->ndx_out, r->c->o.protocol, PS_NDX_DONE);

@@ -81,7 +81,7 @@ ps_swarm *swarm_new(const ps_swarm_parts *parts) {
     if (!s) return NULL;
     s->p = *parts;
     s->free_job = s->queue_head = s->queue_tail = s->local_head = s->local_tail = SWARM_NONE;
-    s->filling = s->searching = s->announcing = SWARM_NONE;
+    s->filling = s->filling_gaps = s->searching = s->announcing = SWARM_NONE;
     s->basis_fd = -1;
     return s;
 }

@@ -25,6 +25,8 @@ void swarm_free(ps_swarm *s);
 #define SWARM_CUT_OVER (256u * 1024u)
 #define SWARM_BUNDLE_BYTES (1024u * 1024u)
 #define SWARM_BUNDLE_FILES 256u
+#define SWARM_GAP_FILES 96u          /* files of one bundle of gaps: each holds a descriptor */
+#define SWARM_GAPS 64u               /* of one such file */
 #define SWARM_ENTRY_BYTES 60000u     /* of the paths and numbers of one request */
 #define SWARM_FETCH_ENTRIES 1024u
 #define SWARM_ASK_ENTRIES 1024u      /* of one digests? */
@@ -74,8 +76,11 @@ typedef struct swarm_ask {
     u32 *jobs;             /* SWARM_NONE: settled otherwise */
 } swarm_ask;
 
+/* Whole small files; or, `gaps`, what is missing of files of one piece whose basis has the rest. */
 typedef struct swarm_bundle {
     u32 *jobs, count;
+    bool gaps;
+    u32 ranges;
     i64 bytes;
     size_t entry_bytes;
     bool announced;
@@ -90,7 +95,7 @@ typedef struct swarm_entry {
 
 typedef struct swarm_request {
     u32 id;
-    bool small;
+    bool small, gaps;      /* of a bundle: whole files, gaps; else pieces of one job */
     u32 job, first, last;
     swarm_entry *entries;
     u32 count;
@@ -117,11 +122,12 @@ struct ps_swarm {
     u64 window_entries, window_bytes;
     swarm_bundle *bundles;
     u32 bundle_count, bundle_cap;
-    u32 filling;                           /* the bundle that takes new files; SWARM_NONE */
+    u32 filling, filling_gaps;             /* the bundles that take new files; SWARM_NONE */
     swarm_request *requests;
     u32 request_count, request_cap;
     ps_buf entries;
     u32 entry_count;
+    u64 entries_length;                    /* bytes that they ask for */
     ps_buf frame;
     u64 progress[2 * SWARM_PROGRESS];
     /* local search */
@@ -151,6 +157,7 @@ int swarm_finish_file(ps_swarm *s, u32 job); /* everything is there and verified
 void swarm_say_undelivered(ps_swarm *s, const swarm_job *j); /* an error line */
 void swarm_queue_local(ps_swarm *s, u32 job);
 int swarm_add_to_bundle(ps_swarm *s, u32 job); /* to the one that is filling */
+int swarm_add_gaps(ps_swarm *s, u32 job);      /* likewise; PS_DONE: they are not for a bundle */
 int swarm_announce(ps_swarm *s, bool flush);
 int swarm_write_failed(ps_swarm *s, const swarm_job *j); /* errno: writing a job's file ended the run; PS_FAIL */
 int swarm_local_step(ps_swarm *s);      /* PS_OK, PS_AGAIN, PS_FULL, PS_FAIL */

@@ -18,7 +18,7 @@ static size_t kept_bytes(ps_swarm *s, const swarm_job *j) {
 /* What it may take of a request. */
 static size_t entry_bytes(ps_swarm *s, const swarm_job *j) { return kept_bytes(s, j) + s->below_len; }
 
-static u32 bundle_new(ps_swarm *s) {
+static u32 bundle_new(ps_swarm *s, bool gaps) {
     u32 at = 0;
     while (at < s->bundle_count && s->bundles[at].jobs) at++;
     if (at == s->bundle_cap) {
@@ -29,7 +29,7 @@ static u32 bundle_new(ps_swarm *s) {
         s->bundle_cap = cap;
     }
     if (at == s->bundle_count) s->bundle_count++;
-    s->bundles[at] = (swarm_bundle){.jobs = malloc(SWARM_BUNDLE_FILES * sizeof(u32))};
+    s->bundles[at] = (swarm_bundle){.gaps = gaps, .jobs = malloc(SWARM_BUNDLE_FILES * sizeof(u32))};
     return s->bundles[at].jobs ? at : SWARM_NONE;
 }
 
@@ -38,35 +38,62 @@ static void bundle_drop(ps_swarm *s, u32 bundle) {
     s->bundles[bundle] = (swarm_bundle){0};
 }
 
-static void bundle_put(ps_swarm *s, u32 bundle, u32 job, size_t bytes) {
+static void bundle_put(ps_swarm *s, u32 bundle, u32 job, i64 size, u32 ranges) {
     swarm_bundle *b = &s->bundles[bundle];
     b->jobs[b->count++] = job;
-    b->bytes += s->jobs[job].size;
-    b->entry_bytes += bytes;
+    b->bytes += size;
+    b->ranges += ranges;
+    b->entry_bytes += ranges * entry_bytes(s, &s->jobs[job]);
 }
 
-int swarm_add_to_bundle(ps_swarm *s, u32 job) {
-    size_t bytes = entry_bytes(s, &s->jobs[job]);
-    if (s->filling != SWARM_NONE) {
-        const swarm_bundle *b = &s->bundles[s->filling];
-        bool full = b->count == SWARM_BUNDLE_FILES || b->bytes + s->jobs[job].size > (i64)SWARM_BUNDLE_BYTES ||
-                    b->entry_bytes + bytes > SWARM_ENTRY_BYTES;
-        if (full) s->filling = SWARM_NONE; /* swarm_announce finds it */
-    }
-    if (s->filling == SWARM_NONE && (s->filling = bundle_new(s)) == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
-    s->jobs[job].state = JOB_SMALL;
-    bundle_put(s, s->filling, job, bytes);
+/* Whether a bundle has room for another job, of `size` bytes in `ranges` ranges. */
+static bool has_room(ps_swarm *s, const swarm_bundle *b, u32 job, i64 size, u32 ranges) {
+    return b->count < (b->gaps ? SWARM_GAP_FILES : SWARM_BUNDLE_FILES) && b->bytes + size <= (i64)SWARM_BUNDLE_BYTES &&
+           b->ranges + ranges <= SWARM_FETCH_ENTRIES &&
+           b->entry_bytes + ranges * entry_bytes(s, &s->jobs[job]) <= SWARM_ENTRY_BYTES;
+}
+
+/* *filling: the bundle that takes new jobs of its kind; a full one is left to swarm_announce. */
+static int fill(ps_swarm *s, u32 *filling, bool gaps, u32 job, i64 size, u32 ranges) {
+    if (*filling != SWARM_NONE && !has_room(s, &s->bundles[*filling], job, size, ranges)) *filling = SWARM_NONE;
+    if (*filling == SWARM_NONE && (*filling = bundle_new(s, gaps)) == SWARM_NONE)
+        return ps_fail_memory(s->p.c, "a bundle of files");
+    bundle_put(s, *filling, job, size, ranges);
     return PS_OK;
 }
 
-/* Tells Python of bundles that are full; of the one that is filling too when nothing more is to be waited for. */
+int swarm_add_to_bundle(ps_swarm *s, u32 job) {
+    s->jobs[job].state = JOB_SMALL;
+    return fill(s, &s->filling, false, job, s->jobs[job].size, 1);
+}
+
+/* Ranges that are missing of a file of one piece, and their bytes. */
+static u32 missing_ranges(const swarm_job *j, i64 *bytes) {
+    u32 ranges = 0;
+    u64 at = 0, len;
+    *bytes = 0;
+    for (; out_missing(j->out, (u64)j->size, &at, &len); at += len, ranges++) *bytes += (i64)len;
+    return ranges;
+}
+
+int swarm_add_gaps(ps_swarm *s, u32 job) {
+    const swarm_job *j = &s->jobs[job];
+    i64 bytes;
+    if (j->piece_count != 1) return PS_DONE;
+    u32 ranges = missing_ranges(j, &bytes);
+    if (!ranges || ranges > SWARM_GAPS || ranges * entry_bytes(s, j) > SWARM_ENTRY_BYTES) return PS_DONE;
+    return fill(s, &s->filling_gaps, true, job, bytes, ranges);
+}
+
+/* Tells Python of bundles that are full; of those that are filling too when nothing more is to be waited for. */
 int swarm_announce(ps_swarm *s, bool flush) {
     for (u32 i = 0; i < s->bundle_count; i++) {
         swarm_bundle *b = &s->bundles[i];
-        if (!b->jobs || b->announced || (i == s->filling && !flush)) continue;
-        if (!ps_event_add(s->p.c, PS_EV_SWARM_BUNDLE, (i32)b->count, i, b->bytes, NULL, 0)) return PS_FULL;
+        if (!b->jobs || b->announced || ((i == s->filling || i == s->filling_gaps) && !flush)) continue;
+        if (!ps_event_add(s->p.c, PS_EV_SWARM_BUNDLE, b->gaps, i, b->bytes, NULL, 0)) return PS_FULL;
         b->announced = true;
         if (i == s->filling) s->filling = SWARM_NONE;
+        if (i == s->filling_gaps) s->filling_gaps = SWARM_NONE;
     }
     return PS_OK;
 }
@@ -98,6 +125,7 @@ static swarm_request *request_new(ps_swarm *s, u32 id, u32 entries) {
     s->request_count++;
     buf_clear(&s->entries);
     s->entry_count = 0;
+    s->entries_length = 0;
     return r;
 }
 
@@ -121,20 +149,26 @@ static void put_entry(ps_swarm *s, swarm_request *r, u32 job, const char *path, 
     buf_u64(b, length);
     r->entries[r->count++] = (swarm_entry){.job = job, .offset = (i64)offset, .length = (i64)length};
     s->entry_count++;
+    s->entries_length += length;
 }
 
 int ps_swarm_open_bundle(ps_swarm *s, u32 id, u32 bundle) {
     if (bundle >= s->bundle_count || !s->bundles[bundle].jobs) return ps_fail(s->p.c, 13, 0, "no bundle %u", bundle);
     swarm_bundle *b = &s->bundles[bundle];
-    swarm_request *r = request_new(s, id, b->count);
+    swarm_request *r = request_new(s, id, b->ranges);
     if (!r) return ps_fail_memory(s->p.c, "a request to a source");
-    r->small = true;
+    r->small = !b->gaps;
+    r->gaps = b->gaps;
     for (u32 i = 0; i < b->count; i++) {
+        const swarm_job *j = &s->jobs[b->jobs[i]];
         char path[PS_LIMIT_NAME + 1];
         ps_flist *list;
-        ps_file *f = swarm_file(s, &s->jobs[b->jobs[i]], &list, path);
+        ps_file *f = swarm_file(s, j, &list, path);
         if (!f) return ps_fail(s->p.c, 12, 0, "a file of the swarm has left the file list");
-        put_entry(s, r, b->jobs[i], path, f, 0, (u64)s->jobs[b->jobs[i]].size);
+        u64 at = 0, len = (u64)j->size;
+        if (!b->gaps) put_entry(s, r, b->jobs[i], path, f, at, len);
+        for (; b->gaps && r->count < b->ranges && out_missing(j->out, (u64)j->size, &at, &len); at += len)
+            put_entry(s, r, b->jobs[i], path, f, at, len);
     }
     bundle_drop(s, bundle);
     return s->entries.failed ? ps_fail_memory(s->p.c, "a request to a source") : PS_OK;
@@ -167,6 +201,7 @@ int ps_swarm_open_pieces(ps_swarm *s, u32 id, u32 job, u32 first, u32 last, u32 
             while (stop > first && r->count && (u64)r->entries[r->count - 1].offset >= edge) {
                 r->count--;
                 s->entry_count--;
+                s->entries_length -= (u64)r->entries[r->count].length;
                 s->entries.len -= kept;
             }
             if (stop == first) stop = first + 1; /* one piece of more ranges than fit: its rest is asked for afterwards */
@@ -182,7 +217,8 @@ int ps_swarm_open_pieces(ps_swarm *s, u32 id, u32 job, u32 first, u32 last, u32 
     return PS_DONE;
 }
 
-const u8 *ps_swarm_entries(const ps_swarm *s, size_t *len, u32 *count) {
+const u8 *ps_swarm_entries(const ps_swarm *s, size_t *len, u32 *count, u64 *bytes) {
+    *bytes = s->entries_length;
     *len = buf_used(&s->entries);
     *count = s->entry_count;
     return buf_head(&s->entries);
@@ -234,8 +270,12 @@ static int deliver_small(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8
 
 /* The job ends: requests for other pieces of it have nothing to deliver to, whoever gets its number next. */
 static void detach_requests(ps_swarm *s, u32 job) {
-    for (u32 i = 0; i < s->request_count; i++)
-        if (s->requests[i].job == job) s->requests[i].job = SWARM_NONE;
+    for (u32 i = 0; i < s->request_count; i++) {
+        swarm_request *r = &s->requests[i];
+        if (r->job == job) r->job = SWARM_NONE;
+        for (u32 k = 0; r->gaps && k < r->count; k++)
+            if (r->entries[k].job == job) r->entries[k].settled = true;
+    }
 }
 
 /* Blame needs proof: a piece that held local bytes, or bytes of an earlier source, is fetched whole before anyone is blamed. */
@@ -272,12 +312,13 @@ int ps_swarm_deliver(ps_swarm *s, u32 id, u32 entry, u64 offset, const u8 *data,
     *used = 0;
     if (!r || entry >= r->count || !len) return PS_OK;
     swarm_entry *e = &r->entries[entry];
-    if (e->settled || e->missing || (!r->small && r->job == SWARM_NONE)) return PS_OK;
+    bool of_bundle = r->small || r->gaps;
+    if (e->settled || e->missing || (!of_bundle && r->job == SWARM_NONE)) return PS_OK;
     /* The fetcher has checked what the source said; a range that does not fit is dropped here all the same. */
     if (offset != (u64)(e->offset + e->got) || len > (u64)(e->length - e->got)) return PS_OK;
     swarm_job *j = swarm_job_at(s, e->job);
     if (!j || (r->small ? j->state != JOB_SMALL : j->state != JOB_LARGE || !j->out)) return PS_OK;
-    if (!r->small) { /* nothing beyond what the request was shrunk to */
+    if (!of_bundle) { /* nothing beyond what the request was shrunk to */
         u64 end = piece_end(j, r->last);
         if (offset >= end) return PS_OK;
         if (len > end - offset) len = (size_t)(end - offset);
@@ -397,7 +438,7 @@ static void forget_unfinished(swarm_job *j, const swarm_entry *e, u32 from, u32 
 int ps_swarm_shrink(ps_swarm *s, u32 id, u32 last, uint64_t *end) {
     swarm_request *r = find_request(s, id);
     *end = UINT64_MAX;
-    if (!r || r->small || last >= r->last) return PS_OK;
+    if (!r || r->small || r->gaps || last >= r->last) return PS_OK;
     swarm_job *j = swarm_job_at(s, r->job);
     if (j) *end = piece_end(j, last);
     if (j && j->state == JOB_LARGE && j->out)
@@ -408,6 +449,15 @@ int ps_swarm_shrink(ps_swarm *s, u32 id, u32 last, uint64_t *end) {
 
 /* ---- the end of a request ------------------------------------------------------------------------- */
 
+static void leftover_bundle(ps_swarm *s, u32 bundle, ps_leftover *left) {
+    if (bundle == SWARM_NONE) return;
+    s->bundles[bundle].announced = true;
+    left->bundle = bundle;
+    left->files = s->bundles[bundle].count;
+    left->bundle_bytes = s->bundles[bundle].bytes;
+    left->sparse = s->bundles[bundle].gaps;
+}
+
 static int leftover_small(ps_swarm *s, swarm_request *r, ps_leftover *left) {
     u32 bundle = SWARM_NONE;
     for (u32 i = 0; i < r->count; i++) {
@@ -416,17 +466,35 @@ static int leftover_small(ps_swarm *s, swarm_request *r, ps_leftover *left) {
         if (e->settled || !j || j->state != JOB_SMALL) continue;
         free(j->gathered);
         j->gathered = NULL;
-        if (bundle == SWARM_NONE && (bundle = bundle_new(s)) == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
-        bundle_put(s, bundle, e->job, entry_bytes(s, j));
-        left->files++;
+        if (bundle == SWARM_NONE && (bundle = bundle_new(s, false)) == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
+        bundle_put(s, bundle, e->job, j->size, 1);
         left->missing += e->missing != 0;
         left->stale += e->missing == 2;
     }
-    if (bundle != SWARM_NONE) {
-        s->bundles[bundle].announced = true;
-        left->bundle = bundle;
-        left->bundle_bytes = s->bundles[bundle].bytes;
+    leftover_bundle(s, bundle, left);
+    return PS_OK;
+}
+
+static int leftover_gaps(ps_swarm *s, swarm_request *r, ps_leftover *left) {
+    u32 bundle = SWARM_NONE;
+    for (u32 i = 0, next; i < r->count; i = next) {
+        u32 job = r->entries[i].job;
+        swarm_job *j = swarm_job_at(s, job);
+        bool open = !r->entries[i].settled && j && j->state == JOB_LARGE && j->out;
+        u8 missing = 0;
+        for (next = i; next < r->count && r->entries[next].job == job; next++) {
+            if (open) forget_unfinished(j, &r->entries[next], 0, 1);
+            if (r->entries[next].missing) missing = r->entries[next].missing;
+        }
+        i64 bytes;
+        u32 ranges = open ? missing_ranges(j, &bytes) : 0;
+        if (!ranges) continue;
+        if (bundle == SWARM_NONE && (bundle = bundle_new(s, true)) == SWARM_NONE) return ps_fail_memory(s->p.c, "a bundle of files");
+        bundle_put(s, bundle, job, bytes, ranges);
+        left->missing += missing != 0;
+        left->stale += missing == 2;
     }
+    leftover_bundle(s, bundle, left);
     return PS_OK;
 }
 
@@ -446,6 +514,7 @@ static void leftover_pieces(ps_swarm *s, swarm_request *r, ps_leftover *left) {
     left->job = r->job;
     left->first = (u32)(at >> bits);
     for (; out_missing(j->out, end, &at, &len); at += len) left->bytes += (i64)len;
+    left->sparse = left->bytes < (i64)(end - ((u64)left->first << bits)) / 2;
 }
 
 int ps_swarm_close_request(ps_swarm *s, u32 id, ps_leftover *left) {
@@ -455,6 +524,8 @@ int ps_swarm_close_request(ps_swarm *s, u32 id, ps_leftover *left) {
     int status = PS_OK;
     if (r->small)
         status = leftover_small(s, r, left);
+    else if (r->gaps)
+        status = leftover_gaps(s, r, left);
     else
         leftover_pieces(s, r, left);
     request_drop(s, r);

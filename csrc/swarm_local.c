@@ -248,6 +248,8 @@ static int end_local(ps_swarm *s, u32 job) {
         if (out_piece(j->out, i) == PS_PIECE_BAD) out_piece_again(j->out, i);
     if (out_all_pieces_ok(j->out)) return swarm_finish_file(s, job);
     j->state = JOB_LARGE;
+    int status = swarm_add_gaps(s, job);
+    if (status != PS_DONE) return status;
     j->announce = 0;
     s->announcing = job;
     return PS_OK;
@@ -302,19 +304,20 @@ static int announce_runs(ps_swarm *s) {
         if (ps_events_full(s->p.c)) return PS_FULL;
         if (!out_missing(j->out, (u64)j->size, &at, &len)) break;
         u32 first = (u32)(at >> bits), last = first;
-        i64 bytes = 0;
-        /* Adjacent pieces of which something is missing. */
-        while (last < j->piece_count) {
-            u64 begin = (u64)last << bits, end = begin + (1ull << bits);
+        i64 bytes = 0, span = 0;
+        /* Pieces of which something is missing; while that is little, those in between that are there as well: a request for
+         * many small gaps costs less than many requests. */
+        for (u32 piece = first; piece < j->piece_count; piece++) {
+            u64 begin = (u64)piece << bits, end = begin + (1ull << bits);
             i64 here = 0;
             if (end > (u64)j->size) end = (u64)j->size;
             for (u64 a = begin; out_missing(j->out, end, &a, &len); a += len) here += (i64)len;
-            if (!here) break;
+            if (!here && bytes >= (i64)SWARM_BUNDLE_BYTES) break;
             bytes += here;
-            last++;
+            if (here) last = piece + 1, span = (i64)(end - ((u64)first << bits));
         }
         u32 run[2] = {first, last};
-        if (!ps_event_add(s->p.c, PS_EV_SWARM_RUN, 0, job, bytes, run, sizeof run)) return PS_FULL;
+        if (!ps_event_add(s->p.c, PS_EV_SWARM_RUN, bytes < span / 2, job, bytes, run, sizeof run)) return PS_FULL;
         j->announce = last;
     }
     s->announcing = SWARM_NONE;

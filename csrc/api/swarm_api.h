@@ -6,8 +6,9 @@
 typedef struct ps_swarm ps_swarm;
 
 /* events; a, b, code, text */
-#define PS_EV_SWARM_BUNDLE 101 /* whole small files are ready: a bundle, b bytes, code files */
-#define PS_EV_SWARM_RUN 102    /* missing pieces of a large file: a job, b bytes; text: first u32, last u32 (one past the last) */
+#define PS_EV_SWARM_BUNDLE 101 /* small files are ready to be asked for: a bundle, b bytes; code: 0 whole files, 1 gaps in them */
+#define PS_EV_SWARM_RUN 102    /* missing pieces of a large file: a job, b bytes; text: first u32, last u32 (one past the last);
+                                * code: 1 when most of them is there already */
 #define PS_EV_SWARM_BAD 103    /* a request brought bad bytes: a request, b job; code: piece, -1 a small file. Either is among
                                 * what is left of the request */
 
@@ -20,6 +21,7 @@ typedef struct ps_leftover {
     uint32_t missing, stale; /* of them: the source said that it has not got them, or has other versions */
     uint32_t job, first, last; /* pieces not verified yet; first == last: none */
     int64_t bytes;
+    bool sparse; /* of the bundle or the pieces: small gaps */
 } ps_leftover;
 
 /* Counts, for --stats and for waiting. */
@@ -71,7 +73,7 @@ int ps_swarm_give_up_job(ps_swarm *s, uint32_t job, bool vanished);
  * Entry: path vstr, size u64, mtime i64, digest 32, offset u64, length u64. PS_DONE: nothing of it is missing any more. */
 int ps_swarm_open_bundle(ps_swarm *s, uint32_t id, uint32_t bundle);
 int ps_swarm_open_pieces(ps_swarm *s, uint32_t id, uint32_t job, uint32_t first, uint32_t last, uint32_t *taken);
-const uint8_t *ps_swarm_entries(const ps_swarm *s, size_t *len, uint32_t *count);
+const uint8_t *ps_swarm_entries(const ps_swarm *s, size_t *len, uint32_t *count, uint64_t *bytes); /* bytes: asked for */
 /* Bytes of an entry of a request, as they come: in order within the entry. *used: bytes that were wanted (0 for a request
  * that is no longer open). PS_OK, PS_FULL (events), PS_FAIL. */
 int ps_swarm_deliver(ps_swarm *s, uint32_t id, uint32_t entry, uint64_t offset, const uint8_t *data, size_t len, size_t *used);

@@ -61,9 +61,10 @@ static void rsyncd(ps_ctx *c, ps_fetch_memory *m, const u8 *data, size_t size, s
     if (append) put_entry(&entries, "b", 300000, 140000, 20000);
     else {
         put_entry(&entries, "a", 3000, 0, 3000);
-        put_entry(&entries, "b", 300000, 0, 300000);
+        put_entry(&entries, "b", 300000, 0, 100000);
+        put_entry(&entries, "b", 300000, 140000, 20000);
     }
-    ps_rsyncd *r = ps_rsyncd_new(c, m, 1, entries.data, entries.len, append ? 1 : 2, append);
+    ps_rsyncd *r = ps_rsyncd_new(c, m, 1, entries.data, entries.len, append ? 1 : 3, append);
     if (!r) abort();
     for (size_t at = 0; at < size; at += step) {
         if (ps_rsyncd_feed(r, data + at, size - at < step ? size - at : step) != PS_OK) break;

@@ -104,7 +104,7 @@ class PeerFetch:
 class RsyncdFetch:
     """One session with a stock rsyncd for one request, after its handshake; the context holds what was negotiated.
 
-    append: ranges of the one file that the session lists; else whole files by --files-from.
+    append: ranges of the one file that the session lists; else files by --files-from, each from its first range to its end.
     """
 
     def __init__(self, context: Context, memory: Memory, request: int, count: int, entries: bytes, append: bool) -> None:
@@ -120,6 +120,10 @@ class RsyncdFetch:
     def close(self) -> None:
         """Gives the slot in use back; nothing more may be called."""
         ffi.release(self._handle)
+
+    def part(self, first: int, last: bool) -> None:
+        """The session serves a part of the request that begins with entry `first`; whether it is the last."""
+        lib.ps_rsyncd_part(self._handle, first, last)
 
     def shrink(self, end: int) -> None:
         """Nothing from offset `end` of the file on is wanted any more."""

@@ -20,6 +20,7 @@ class Leftover(NamedTuple):
     """What is left of a request that ended. files 0: no small files; first == last: no pieces.
 
     missing, stale: entries that the source said it has not got, and of those the ones it has in another version.
+    sparse: they are small gaps in what is there already.
     """
 
     bundle: int
@@ -31,13 +32,16 @@ class Leftover(NamedTuple):
     first: int
     last: int
     bytes: int
+    sparse: bool
 
 
 class Entries(NamedTuple):
-    """A request as the fetcher takes it: entries of path vstr, size u64, mtime i64, digest 32, offset u64, length u64."""
+    """A request as the fetcher takes it: entries of path vstr, size u64, mtime i64, digest 32, offset u64, length u64.
+    size: bytes that it asks for."""
 
     entries: int
     data: bytes
+    size: int
 
 
 class Swarm:
@@ -107,9 +111,9 @@ class Swarm:
         return (None if status is Status.DONE else self._entries()), int(taken[0])
 
     def _entries(self) -> Entries:
-        size, count = ffi.new("size_t *"), ffi.new("uint32_t *")
-        data = lib.ps_swarm_entries(self._handle, size, count)
-        return Entries(int(count[0]), bytes(ffi.buffer(data, size[0])))
+        size, count, wanted = ffi.new("size_t *"), ffi.new("uint32_t *"), ffi.new("uint64_t *")
+        data = lib.ps_swarm_entries(self._handle, size, count, wanted)
+        return Entries(int(count[0]), bytes(ffi.buffer(data, size[0])), int(wanted[0]))
 
     def deliver(self, memory: Any, slot_size: int, records: bytes | memoryview) -> tuple[int, list[tuple[int, int]], bool]:
         """Records of the fetcher over shared memory (a buffer). Returns records consumed, (request, bytes) of progress, and
@@ -134,5 +138,6 @@ class Swarm:
         left = ffi.new("ps_leftover *")
         self._context.check(lib.ps_swarm_close_request(self._handle, request, left))
         return Leftover(
-            left.bundle, left.files, left.bundle_bytes, left.missing, left.stale, left.job, left.first, left.last, left.bytes
+            left.bundle, left.files, left.bundle_bytes, left.missing, left.stale, left.job, left.first, left.last, left.bytes,
+            left.sparse,
         )

@@ -1,7 +1,7 @@
-"""A plain rsyncd as a source: whole files by --files-from, ranges by --append and a disconnect (protocol-spec/classic.md).
+"""A plain rsyncd as a source: files by --files-from, ranges by --append and a disconnect (protocol-spec/classic.md).
 
-One connection at a time. A range session is cut with SO_LINGER 0 once it has what was asked for; a session of whole files ends as
-rsync's do.
+One connection at a time. A session for ranges of one file is cut with SO_LINGER 0 once it has what was asked for; a session for
+several files, each sent from its first range to its end, ends as rsync's do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import trio
 
@@ -20,41 +21,67 @@ from prsync.engine.native import lib
 from prsync.errors import SocketError, StreamError
 from prsync.net.handshake import Handshake, Login
 from prsync.protocol.negotiation import Compat, Negotiated, Wishes
-from prsync.sources.base import Entry, Flush, SlotFree, SourceRefused, SourceSettings, below, decode_entries
+from prsync.sources.base import Entry, Flush, SlotFree, SourceRefused, SourceSettings, below, decode_entries, encode_entry
 from prsync.sources.connection import HANDSHAKE_SECONDS, no_password, open_connection
 
 RECEIVE_BYTES = 512 << 10
 OLDEST_PROTOCOL = 30
 WHOLE_ARGUMENTS = (b"--server", b"--sender", b"-Re.LsfxCIvu", b"--no-implied-dirs", b"--files-from=-", b"--from0", b".")
-RANGE_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvu", b"--append", b".")
+RANGE_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvu", b".")
 EMPTY_FILTER_LIST = bytes(4)
+PASSED_OVER = 1 << 20  # bytes between two ranges that cost less than another connection
 SUMS = {"xxh128": "XXH128", "xxh3": "XXH3", "xxh64": "XXH64", "md5": "MD5", "md4": "MD4", "sha1": "SHA1", "none": "NONE"}
 CLOSE_NOW = struct.pack("ii", 1, 0)
 
 
+class Part(NamedTuple):
+    """What one session asks for: entries of a request, the first of them its number `first`. cut: ranges of one file, after which
+    the session is cut."""
+
+    first: int
+    entries: list[Entry]
+    cut: bool
+    last: bool
+
+    @property
+    def append(self) -> bool:
+        return any(entry.offset or entry.length != entry.size for entry in self.entries)
+
+
+def parts_of(entries: list[Entry]) -> list[Part]:
+    """Ranges of one file that lie far apart need a session each: all in between would be sent."""
+    if len({entry.path for entry in entries}) > 1 or entries[0].length == entries[0].size:
+        return [Part(0, entries, False, True)]
+    starts = [0]
+    for number, (one, other) in enumerate(pairwise(entries), 1):
+        if other.offset - one.offset - one.length > PASSED_OVER:
+            starts.append(number)
+    ends = [*starts[1:], len(entries)]
+    return [Part(start, entries[start:end], True, end == len(entries)) for start, end in zip(starts, ends, strict=True)]
+
+
 class RsyncdSource:
-    """Requests are served one after the other, each in a session of its own."""
+    """Requests are served one after the other, each in a session of its own, or in several."""
 
     def __init__(self, settings: SourceSettings, memory: Memory, flush: Flush, slot_free: SlotFree) -> None:
         self._settings = settings
         self._memory = memory
         self._flush = flush
         self._slot_free = slot_free
-        self._waiting: deque[tuple[int, int, bytes]] = deque()
+        self._waiting: deque[tuple[int, list[Entry]]] = deque()
         self._wake = trio.Event()
         self._current: tuple[int, trio.CancelScope] | None = None
         self._engine: RsyncdFetch | None = None
-        self._ends: dict[int, int] = {}  # of requests that shrank before their session began
+        self._ends: dict[int, int] = {}  # where what is wanted of a request's file ends, since it shrank
 
     def request(self, request: int, count: int, entries: bytes) -> None:
-        self._waiting.append((request, count, below(entries, self._settings.url.below)))
+        self._waiting.append((request, list(decode_entries(below(entries, self._settings.url.below)))))
         self._wake.set()
 
     def shrink(self, request: int, end: int) -> None:
+        self._ends[request] = end
         if self._engine is not None and self._current and self._current[0] == request:
             self._engine.shrink(end)
-        else:
-            self._ends[request] = end  # it waits for its turn, or for the handshake
 
     def cancel(self, request: int) -> None:
         self._ends.pop(request, None)
@@ -70,35 +97,39 @@ class RsyncdSource:
                 self._wake = trio.Event()
                 await self._wake.wait()
                 continue
-            request, count, entries = self._waiting.popleft()
+            request, entries = self._waiting.popleft()
             with trio.CancelScope() as scope:
                 self._current = (request, scope)
-                await self._serve(request, count, entries)
+                for part in parts_of(entries):
+                    beyond = request in self._ends and part.entries[0].offset >= self._ends[request]
+                    if part.last or not beyond:
+                        await self._serve(request, part)
             self._current = None
+            self._ends.pop(request, None)
 
-    async def _serve(self, request: int, count: int, entries: bytes) -> None:
-        decoded = list(decode_entries(entries))
-        ranges = any(entry.length != entry.size for entry in decoded)
-        connection, rest, context = await trio.to_thread.run_sync(self._open, decoded, ranges, abandon_on_cancel=True)
-        engine = RsyncdFetch(context, self._memory, request, count, entries, ranges)
+    async def _serve(self, request: int, part: Part) -> None:
+        connection, rest, context = await trio.to_thread.run_sync(self._open, part, abandon_on_cancel=True)
+        entries = b"".join(map(encode_entry, part.entries))
+        engine = RsyncdFetch(context, self._memory, request, len(part.entries), entries, part.cut)
+        engine.part(part.first, part.last)
         connection.setblocking(False)
-        if ranges:
+        if part.cut:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_NOW)
         stream = trio.socket.from_stdlib_socket(connection)
         self._engine = engine
         if request in self._ends:
-            engine.shrink(self._ends.pop(request))
+            engine.shrink(self._ends[request])
         try:
             with stream:
                 await self._transfer(stream, engine, rest)
-                if not ranges:
+                if not part.cut:
                     await _say_goodbye(stream, engine)
         finally:
             self._engine = None
             engine.close()
 
-    def _open(self, entries: list[Entry], ranges: bool) -> tuple[socket.socket, bytes, Context]:
-        """The blocking handshake; names of whole files are sent with it."""
+    def _open(self, part: Part) -> tuple[socket.socket, bytes, Context]:
+        """The blocking handshake; names of several files are sent with it."""
         module = self._settings.url.module.encode("utf-8", "surrogateescape")
         connection = open_connection(self._settings)
         try:
@@ -107,10 +138,13 @@ class RsyncdSource:
                 raise SourceRefused(f"{self._settings.url}: the daemon ended the connection")
             if handshake.protocol < OLDEST_PROTOCOL:
                 raise SourceRefused(f"{self._settings.url}: protocol {handshake.protocol} is too old for ranges")
-            arguments = RANGE_ARGUMENTS if ranges else WHOLE_ARGUMENTS
-            path = module + b"/" + (entries[0].path if ranges else b"")
+            arguments = [*(WHOLE_ARGUMENTS if not part.cut else RANGE_ARGUMENTS)]
+            if part.append:
+                arguments.insert(-1, b"--append")
+            path = module + b"/" + (part.entries[0].path if part.cut else b"")
             negotiated = handshake.negotiate([*arguments, path], None, Wishes(handshake.protocol, compress_choice="none"))
-            names = b"" if ranges else b"".join(entry.path + b"\0" for entry in entries) + b"\0"
+            wanted = dict.fromkeys(entry.path for entry in part.entries)
+            names = b"" if part.cut else b"".join(name + b"\0" for name in wanted) + b"\0"
             connection.sendall(_data_frames(EMPTY_FILTER_LIST) + (_data_frames(names) if negotiated.protocol >= 31 else names))
         except BaseException:
             connection.close()

@@ -241,10 +241,10 @@ class SwarmControl:
 
     def _event(self, event: Event, now: float) -> None:
         if event.kind == core.BUNDLE:
-            self.scheduler.add_unit(Unit(UnitKind.BUNDLE, event.a, 0, 1, event.b))
+            self.scheduler.add_unit(Unit(UnitKind.BUNDLE, event.a, 0, 1, event.b, sparse=event.code == 1))
         elif event.kind == core.RUN:
             first, last = (int.from_bytes(event.text[i : i + 4], "little") for i in (0, 4))
-            self.scheduler.add_unit(Unit(UnitKind.PIECES, event.a, first, last, event.b))
+            self.scheduler.add_unit(Unit(UnitKind.PIECES, event.a, first, last, event.b, sparse=event.code == 1))
         elif event.kind == core.BAD:
             self._bad(event, now)
         elif event.kind == core.ENDED:
@@ -279,9 +279,9 @@ class SwarmControl:
         left = self._core.close_request(number)
         units: list[Unit] = []
         if left.files:
-            units.append(Unit(UnitKind.BUNDLE, left.bundle, 0, 1, left.bundle_bytes, unit.excluded))
+            units.append(Unit(UnitKind.BUNDLE, left.bundle, 0, 1, left.bundle_bytes, unit.excluded, left.sparse))
         if left.first < left.last:
-            units.append(Unit(UnitKind.PIECES, left.job, left.first, left.last, left.bytes, unit.excluded))
+            units.append(Unit(UnitKind.PIECES, left.job, left.first, left.last, left.bytes, unit.excluded, left.sparse))
         return units, left.missing, left.stale
 
     def _leftovers(self, source: int) -> list[Unit]:
@@ -358,8 +358,7 @@ class SwarmControl:
         if entries is None:
             self.scheduler.finished(request, now)
             return
-        if taken < unit.last:
-            self.scheduler.cut(request, taken)
+        self.scheduler.opened(request, unit, taken, entries.size)
         self._fetcher.post(encode(Message.FETCH, FETCH.pack(request, source, entries.entries) + entries.data))
 
     def _take_over(self, old: int, new: int, now: float) -> None:

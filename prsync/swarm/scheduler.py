@@ -21,6 +21,7 @@ RATE_WEIGHT = 0.3
 REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
 REQUEST_BYTES_MAX = 16 << 20
 STEAL_GAIN = 1.5  # stealing must make the work end this much sooner
+SPARSE_SECONDS = 2.0  # for which small gaps wait for peers before a stock rsyncd is asked for them
 FAILURES_MAX = 3
 REFUSALS_MAX = 8  # of a source that is busy whenever it is asked
 
@@ -139,12 +140,22 @@ class Scheduler:
         self._take_back(entry, (attrs.evolve(unit, excluded=unit.excluded | {source}) for unit in remaining), now)
         return self._drop(entry, Verdict.CORRUPT, "a piece did not match the origin's digest", now)
 
-    def cut(self, request: int, last: int) -> None:
-        """Only pieces before `last` fit the request; the rest waits."""
-        entry = self.requests[request]
-        entry.unit, rest = entry.unit.split(last - entry.unit.first)
-        entry.left = entry.unit.size
-        self.waiting.appendleft(rest)
+    def opened(self, request: int, unit: Unit, last: int, size: int) -> None:
+        """The request asks for `size` bytes of `unit`, whose parts are only estimated, and for its pieces before `last`: the rest
+        of them does not fit, and waits. Part of it may have been given to another source by the same decision."""
+        entry = self.requests.get(request)
+        if entry is None or entry.unit != unit:
+            left = unit if entry is None else entry.unit
+            if last < left.last:
+                kept, rest = left.split(last - left.first)
+                self.waiting.appendleft(rest)
+                if entry is not None:
+                    entry.unit, entry.left = kept, kept.size
+            return
+        if last < unit.last:
+            unit, rest = unit.split(last - unit.first)
+            self.waiting.appendleft(rest)
+        entry.unit, entry.left = attrs.evolve(unit, size=size), size
 
     def refuse_source(self, source: int, reason: str, now: float) -> list[Action]:
         """The source cannot be used at all: a forbidden address, no such module, access denied."""
@@ -173,6 +184,9 @@ class Scheduler:
         times = [s.last_progress + self._patience(s) for s in self.sources.values() if s.requests and s.dropped is None]
         if self.waiting:
             times += [s.blocked_until for s in self.sources.values() if s.dropped is None and s.blocked_until > now]
+            idle = any(self._usable(s, now) and not s.requests for s in self.sources.values())
+            if idle and any(u.sparse for u in self.waiting):
+                times.append(now + REQUEST_SECONDS)  # they may have been left for too long
             closed = [s for s in self.sources.values() if s.dropped is None and not s.open]
             times += [s.last_progress + self._patience(s) for s in closed]
         return min(times) if times else None
@@ -210,10 +224,20 @@ class Scheduler:
 
     def _give(self, source: Source, now: float) -> Assign | None:
         for index, unit in enumerate(self.waiting):
-            if self._may_have(source, unit):
+            if self._may_have(source, unit) and not self._leaves(source, unit, now):
                 del self.waiting[index]
                 return self._assign(source, self._portion(source, unit), now)
         return None
+
+    def _leaves(self, source: Source, unit: Unit, now: float) -> bool:
+        """A stock rsyncd sends much that is not wanted, or needs a connection for each gap: small gaps are left to peers, unless
+        those would be busy with them for long, or stand still."""
+        if source.kind != SourceKind.RSYNCD or not unit.sparse:
+            return False
+        peers = [s for s in self.sources.values() if s.kind != SourceKind.RSYNCD and not s.origin and self._usable(s, now)]
+        able = [s for s in peers if s.id not in unit.excluded and (not s.requests or now - s.last_progress < 2 * REQUEST_SECONDS)]
+        waiting = sum(u.size for u in self.waiting if u.sparse)
+        return bool(able) and waiting / sum(s.speed for s in able) < SPARSE_SECONDS
 
     def _portion(self, source: Source, unit: Unit) -> Unit:
         """As much of a run of pieces as this source should get at once; the rest goes back in front."""

@@ -20,7 +20,7 @@ class UnitKind(enum.Enum):
 @attrs.frozen
 class Unit:
     """Work to give out. PIECES: pieces first..last-1 of `job`, `size` bytes of them to be fetched. BUNDLE: `job` is the bundle's
-    number in the core. `excluded`: sources that do not have it."""
+    number in the core. `excluded`: sources that do not have it. `sparse`: small gaps in what is there already."""
 
     kind: UnitKind
     job: int
@@ -28,6 +28,7 @@ class Unit:
     last: int
     size: int
     excluded: frozenset[int] = frozenset()
+    sparse: bool = False
 
     def split(self, first_part: int) -> tuple[Unit, Unit]:
         """The first `first_part` pieces, and the rest; sizes in proportion."""

@@ -317,6 +317,48 @@ def test_second_release_takes_only_gaps_of_changed_files(swarm: Swarm) -> None:
     assert 0 < sum(map(received, swarm.sources(result).values())) < 100_000
 
 
+def edit_many(swarm: Swarm) -> None:
+    """Another release: a few bytes in each of many small files and in many places of the large one."""
+    changed = [*(swarm.tree / "many").iterdir(), swarm.tree / "big"]
+    for path in changed:
+        data = bytearray(path.read_bytes())
+        for at in range(9_000, len(data), 1_500_000):
+            data[at : at + 20] = bytes(20)
+        for top in [swarm.tree, *swarm.folder.glob("m*/tree"), *swarm.folder.glob("stock")]:
+            copy = top / path.relative_to(swarm.tree)
+            copy.write_bytes(data)
+            os.utime(copy, (1_600_000_000, 1_600_000_000))
+    for daemon in swarm.running:
+        if isinstance(daemon, Daemon):
+            index(daemon)
+
+
+@pytest.mark.parametrize("kind", ["peer", "stock", "flip"])
+def test_second_release_asks_for_many_small_gaps_together(swarm: Swarm, kind: str) -> None:
+    (swarm.tree / "many").mkdir()
+    for number in range(150):
+        (swarm.tree / "many" / str(number)).write_bytes(random.Random(number).randbytes(20_000))
+        os.utime(swarm.tree / "many" / str(number), (1_500_000_000, 1_500_000_000))
+    bad = swarm.mirror("m1")
+    if kind != "peer":
+        swarm.stock_mirror()
+    origin = swarm.start()
+    assert swarm.pull().returncode == 0
+    edit_many(swarm)
+    bad.fault = "flip" if kind == "flip" else "stall" if kind == "stock" else "none"
+    bad.after = 0
+    before = stock_sessions(swarm) if kind != "peer" else 0
+    result = swarm.pull()
+    assert result.returncode == 0, result.stderr
+    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    lines = swarm.sources(result)
+    assert received(lines[origin.port]) == 0
+    # A gap is a block of 700 bytes, of the large file 5 KB; what came bad is fetched as a whole file.
+    assert 0 < sum(map(received, lines.values())) < (4_000_000 if kind == "flip" else 400_000)
+    if kind != "peer":
+        assert 0 < stock_sessions(swarm) - before <= 45
+
+
 def test_bandwidth_limit_spans_all_sources(swarm: Swarm) -> None:
     swarm.mirror("m1"), swarm.mirror("m2")
     swarm.start()

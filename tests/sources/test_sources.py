@@ -24,6 +24,7 @@ from prsync.session.index_place import index_place, prepare
 from prsync.sources.addresses import parse_source_url
 from prsync.sources.base import Entry, Source, SourceRefused, SourceSettings, encode_entry
 from prsync.sources.factory import make_source
+from prsync.sources.rsyncd import Part, parts_of
 
 RECORD = struct.Struct("<IIIIIIQ")
 DATA, MISSING, DONE, BUSY = range(4)
@@ -176,6 +177,53 @@ async def test_source_several_ranges_of_a_file_come_over_one_connection(tree: pa
     big = (tree / "big").read_bytes()
     assert [bytes(bench.data[1, i]) for i in range(3)] == [big[at : at + n] for at, n in ranges]
     assert bytes(bench.data[2, 0]) == big[5:10]
+
+
+async def test_source_gaps_of_several_files_come_with_the_entries_numbers(tree: pathlib.Path, served: Served) -> None:
+    bench = Bench(served.url + "m", served.kind)
+    wanted = [("big", 10, 20), ("big", 3_000_000, 65_000), ("d/e/file", 0, 7), ("d/e/file", 69_000, 1000), ("small", 0, 5)]
+
+    async def work() -> None:
+        bench.source.request(1, len(wanted), b"".join(entry_of(tree, *each) for each in wanted))
+        bench.source.request(2, 1, entry_of(tree, "small", 1, 2))
+        await bench.until(lambda: bench.ended(1, 2))
+
+    await serve(bench, work)
+    got = [bytes(bench.data[1, number]) for number in range(len(wanted))]
+    assert got == [(tree / name).read_bytes()[at : at + length] for name, at, length in wanted]
+    assert bytes(bench.data[2, 0]) == b"el" and sorted(bench.notes) == [(DONE, 1, 0, 0), (DONE, 2, 0, 0)]
+
+
+async def test_source_gaps_that_lie_far_apart_come_with_the_entries_numbers(tree: pathlib.Path, served: Served) -> None:
+    bench = Bench(served.url + "m", served.kind)
+    ranges = [(10, 20), (100_000, 65_000), (3_000_000, 7), (5_000_000, 1000)]
+
+    async def work() -> None:
+        bench.source.request(1, len(ranges), b"".join(entry_of(tree, "big", at, n) for at, n in ranges))
+        await bench.until(lambda: bench.ended(1))
+
+    await serve(bench, work)
+    big = (tree / "big").read_bytes()
+    assert [bytes(bench.data[1, i]) for i in range(len(ranges))] == [big[at : at + n] for at, n in ranges]
+    assert bench.notes == [(DONE, 1, 0, 0)]
+
+
+@pytest.mark.parametrize("ranges, parts", [
+    ([(0, 50, 50)], [(0, 1, False, False)]),
+    ([(0, 20, 50)], [(0, 1, True, True)]),
+    ([(5, 5, 9 << 20), (1 << 20, 5, 9 << 20), (3 << 20, 5, 9 << 20)], [(0, 2, True, True), (2, 1, True, True)]),
+])  # fmt: skip
+def test_parts_of_a_request(ranges: list[tuple[int, int, int]], parts: list[tuple[int, int, bool, bool]]) -> None:
+    entries = [Entry(b"f", size, 0, bytes(32), at, length) for at, length, size in ranges]
+    found = parts_of(entries)
+    assert [(p.first, len(p.entries), p.cut, p.append) for p in found] == parts
+    assert [p.last for p in found] == [False] * (len(parts) - 1) + [True]
+
+
+def test_parts_of_several_files_are_one() -> None:
+    whole, gap = Entry(b"a", 9, 0, bytes(32), 0, 9), Entry(b"b", 9, 0, bytes(32), 3, 2)
+    assert parts_of([whole, gap]) == [Part(0, [whole, gap], False, True)]
+    assert parts_of([whole, gap])[0].append and not parts_of([whole, whole._replace(path=b"c")])[0].append
 
 
 async def test_source_below_its_module_is_asked_for_the_right_paths(tree: pathlib.Path, served: Served) -> None:

@@ -13,7 +13,7 @@ from prsync.swarm.fetcher import FetcherEnded
 from prsync.swarm.wire import Message
 from prsync.swarm.work import Assign, Unit, UnitKind
 
-NOTHING_LEFT = core.Leftover(0, 0, 0, 0, 0, 0, 0, 0, 0)
+NOTHING_LEFT = core.Leftover(0, 0, 0, 0, 0, 0, 0, 0, 0, False)
 
 
 class FakeCore:
@@ -34,7 +34,7 @@ class FakeCore:
 
     def open_bundle(self, request: int, bundle: int) -> core.Entries:
         self.bundles.append(bundle)
-        return core.Entries(0, b"")
+        return core.Entries(0, b"", 0)
 
     def give_up_job(self, job: int, vanished: bool) -> None:
         self.given_up.append((job, vanished))
