@@ -58,6 +58,8 @@ int out_set_digest(ps_out *out, u64 size, const u8 *pieces, const u8 root[32]);
 /* State of one piece: open until its last byte is there, then checked once. A bad piece stays so until out_piece_again. */
 ps_piece_state out_piece(ps_out *out, u64 index);
 void out_piece_again(ps_out *out, u64 index);
+/* After out_piece_again: this range of it is as it should be, and is not to be written anew. PS_FAIL: memory. */
+int out_piece_keep(ps_out *out, u64 index, u64 offset, u64 len);
 /* The first range at or after *at, up to `end`, that is not written yet; false: none. */
 bool out_missing(ps_out *out, u64 end, u64 *at, u64 *len);
 bool out_all_pieces_ok(const ps_out *out);
@@ -70,6 +72,7 @@ int pieces_wrote(ps_pieces *p, int fd, u64 offset, const u8 *data, size_t n); /*
 u64 pieces_part(const ps_pieces *p, u64 offset, size_t n, bool *verified);
 ps_piece_state pieces_state(const ps_pieces *p, u64 index);
 void pieces_again(ps_pieces *p, u64 index);
+int pieces_keep(ps_pieces *p, u64 index, u64 offset, u64 len);
 bool pieces_missing(const ps_pieces *p, u64 end, u64 *at, u64 *len);
 u64 pieces_prefix(const ps_pieces *p); /* bytes from the start that are verified */
 bool pieces_all_ok(const ps_pieces *p);

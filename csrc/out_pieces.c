@@ -208,6 +208,15 @@ void pieces_again(ps_pieces *p, u64 index) {
     if (w) end_work(p, w);
 }
 
+int pieces_keep(ps_pieces *p, u64 index, u64 offset, u64 len) {
+    if (index >= p->total || p->state[index] != PS_PIECE_OPEN) return PS_OK;
+    u64 from = offset - (index << p->log2);
+    if (!len || from >= piece_size(p, index) || len > piece_size(p, index) - from) return PS_OK;
+    work *w = find_work(p, index);
+    if (!w && !(w = begin_work(p, index))) return PS_FAIL;
+    return note_range(w, from, from + len) ? PS_OK : PS_FAIL;
+}
+
 bool pieces_missing(const ps_pieces *p, u64 end, u64 *at, u64 *len) {
     if (end > p->size) end = p->size;
     while (*at < end) {

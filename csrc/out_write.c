@@ -168,5 +168,6 @@ int out_set_digest(ps_out *out, u64 size, const u8 *pieces, const u8 root[32]) {
 
 ps_piece_state out_piece(ps_out *out, u64 index) { return pieces_state(out->pieces, index); }
 void out_piece_again(ps_out *out, u64 index) { pieces_again(out->pieces, index); }
+int out_piece_keep(ps_out *out, u64 index, u64 offset, u64 len) { return pieces_keep(out->pieces, index, offset, len); }
 bool out_missing(ps_out *out, u64 end, u64 *at, u64 *len) { return pieces_missing(out->pieces, end, at, len); }
 bool out_all_pieces_ok(const ps_out *out) { return pieces_all_ok(out->pieces); }

@@ -41,6 +41,7 @@ void swarm_job_free(ps_swarm *s, u32 job) {
     free(j->pieces);
     free(j->sums);
     free(j->gathered);
+    free(j->doubted);
     *j = (swarm_job){.state = JOB_FREE, .next = s->free_job};
     s->free_job = job;
     s->counts.open--;
@@ -93,6 +94,7 @@ void swarm_free(ps_swarm *s) {
         free(s->jobs[i].pieces);
         free(s->jobs[i].sums);
         free(s->jobs[i].gathered);
+        free(s->jobs[i].doubted);
     }
     for (u32 i = 0; i < s->ask_count; i++) free(s->asks[i].jobs);
     for (u32 i = 0; i < s->bundle_count; i++) free(s->bundles[i].jobs);

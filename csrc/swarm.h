@@ -64,6 +64,7 @@ typedef struct swarm_job {
     ps_sum_head head;
     u32 blocks_have;
     ps_out *out;
+    u8 *doubted;           /* of each piece: what a source brought did not fit; NULL: none */
     bool from_partial;
     u8 *gathered;          /* a small file that comes in parts */
     i64 got;               /* bytes in gathered */

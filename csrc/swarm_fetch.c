@@ -278,10 +278,28 @@ static void detach_requests(ps_swarm *s, u32 job) {
     }
 }
 
-/* Blame needs proof: a piece that held local bytes, or bytes of an earlier source, is fetched whole before anyone is blamed. */
+/* Blame needs proof: of a piece that held local bytes, or bytes of an earlier source, what came now is asked for elsewhere; if
+ * that does not help, all of it is. */
 static bool all_of_piece(const swarm_job *j, const swarm_entry *e, u32 bits) {
     u64 at = (u64)e->offset, rest = (u64)j->size - at, full = 1ull << bits;
     return !(at & (full - 1)) && (u64)e->length == (rest < full ? rest : full);
+}
+
+/* Forgets what the request brought of a bad piece; all of it, the second time. */
+static int doubt_piece(ps_swarm *s, const swarm_request *r, u32 job, u32 piece) {
+    swarm_job *j = &s->jobs[job];
+    u64 at = (u64)piece << piece_log2((u64)j->size), end = piece_end(j, piece + 1);
+    if (!j->doubted && !(j->doubted = calloc(j->piece_count, 1))) return ps_fail_memory(s->p.c, "the pieces of a file");
+    if (j->doubted[piece]) return PS_OK;
+    j->doubted[piece] = 1;
+    for (u32 i = 0; i <= r->count; i++) {
+        const swarm_entry *e = i < r->count ? &r->entries[i] : NULL;
+        u64 from = e ? (u64)e->offset : end;
+        if (e && (e->job != job || from < at || from >= end)) continue;
+        if (out_piece_keep(j->out, piece, at, from - at) != PS_OK) return ps_fail_memory(s->p.c, "the pieces of a file");
+        at = e ? from + (u64)e->length : end;
+    }
+    return PS_OK;
 }
 
 static int deliver_large(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8 *data, size_t len) {
@@ -297,8 +315,9 @@ static int deliver_large(ps_swarm *s, swarm_request *r, swarm_entry *e, const u8
     for (u64 piece = at >> bits; piece <= (at + len - 1) >> bits; piece++) {
         if (out_piece(j->out, piece) != PS_PIECE_BAD) continue;
         out_piece_again(j->out, piece);
-        if (!all_of_piece(j, e, bits)) continue;
-        if (!ps_event_add(s->p.c, PS_EV_SWARM_BAD, (i32)piece, r->id, job, NULL, 0))
+        bool proof = all_of_piece(j, e, bits);
+        if (!proof && doubt_piece(s, r, job, (u32)piece) != PS_OK) return PS_FAIL;
+        if (!ps_event_add(s->p.c, proof ? PS_EV_SWARM_BAD : PS_EV_SWARM_DOUBT, (i32)piece, r->id, job, NULL, 0))
             return ps_fail(s->p.c, 13, 0, "events were not drained before a delivery");
     }
     if (!out_all_pieces_ok(j->out)) return PS_OK;

@@ -11,7 +11,7 @@ typedef struct ps_swarm ps_swarm;
                                 * code: 1 when most of them is there already */
 #define PS_EV_SWARM_BAD 103    /* a request brought bad bytes: a request, b job; code: piece, -1 a small file. Either is among
                                 * what is left of the request */
-
+#define PS_EV_SWARM_DOUBT 105  /* what a request brought of a piece does not fit what is there already: a request, b job */
 #define PS_EV_SWARM_ENDED 104  /* a: request; code: 0 all has come or is missing, 1 the source is busy; b: seconds to wait */
 
 /* What is left of a request that ended, to be given to another source. */

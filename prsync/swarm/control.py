@@ -247,6 +247,8 @@ class SwarmControl:
             self.scheduler.add_unit(Unit(UnitKind.PIECES, event.a, first, last, event.b, sparse=event.code == 1))
         elif event.kind == core.BAD:
             self._bad(event, now)
+        elif event.kind == core.DOUBT:
+            self.scheduler.doubt(event.a)
         elif event.kind == core.ENDED:
             self._ended(event.a, event.code == 1, event.b, now)
 

@@ -9,7 +9,7 @@ other live source can deliver in time. See protocol-spec/limits.md for the numbe
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import attrs
 
@@ -140,6 +140,12 @@ class Scheduler:
         self._take_back(entry, (attrs.evolve(unit, excluded=unit.excluded | {source}) for unit in remaining), now)
         return self._drop(entry, Verdict.CORRUPT, "a piece did not match the origin's digest", now)
 
+    def doubt(self, request: int) -> None:
+        """What the request brought does not fit what is there already."""
+        entry = self.requests.get(request)
+        if entry is not None:
+            self.sources[entry.source].doubted = True
+
     def opened(self, request: int, unit: Unit, last: int, size: int) -> None:
         """The request asks for `size` bytes of `unit`, whose parts are only estimated, and for its pieces before `last`: the rest
         of them does not fit, and waits. Part of it may have been given to another source by the same decision."""
@@ -214,9 +220,12 @@ class Scheduler:
         """Whether the source should be asked for the unit: the origin only for what no other live source may have."""
         if source.id in unit.excluded:
             return False
-        if not source.origin or self.policy.origin_equal:
-            return True
-        return not any(self._counts(s) and not s.origin and s.id not in unit.excluded for s in self.sources.values())
+        others = [s for s in self.sources.values() if s is not source and self._counts(s) and s.id not in unit.excluded]
+        if unit.sparse:  # what comes for gaps proves nothing: whoever was not right about them before is asked last
+            others = [s for s in others if not s.doubted]
+            if source.doubted:
+                return not others
+        return not source.origin or self.policy.origin_equal or all(s.origin for s in others)
 
     def _wanted(self, source: Source) -> int:
         wanted = max(int(source.speed * REQUEST_SECONDS * 2), limits.BUNDLE_BYTES)
@@ -235,7 +244,7 @@ class Scheduler:
         if source.kind != SourceKind.RSYNCD or not unit.sparse:
             return False
         peers = [s for s in self.sources.values() if s.kind != SourceKind.RSYNCD and not s.origin and self._usable(s, now)]
-        able = [s for s in peers if s.id not in unit.excluded and (not s.requests or now - s.last_progress < 2 * REQUEST_SECONDS)]
+        able = [s for s in peers if self._may_have(s, unit) and (not s.requests or now - s.last_progress < 2 * REQUEST_SECONDS)]
         waiting = sum(u.size for u in self.waiting if u.sparse)
         return bool(able) and waiting / sum(s.speed for s in able) < SPARSE_SECONDS
 
@@ -385,14 +394,3 @@ def _measure(source: Source, size: int, now: float) -> None:
     rate = source.sample_bytes / elapsed
     source.rate = rate if not source.rate else source.rate * (1 - RATE_WEIGHT) + rate * RATE_WEIGHT
     source.sample_at, source.sample_bytes = now, 0
-
-
-def runs_of_pieces(pieces: Sequence[int]) -> list[tuple[int, int]]:
-    """Sorted piece numbers as runs [first, last)."""
-    runs: list[tuple[int, int]] = []
-    for piece in pieces:
-        if runs and runs[-1][1] == piece:
-            runs[-1] = (runs[-1][0], piece + 1)
-        else:
-            runs.append((piece, piece + 1))
-    return runs

@@ -107,6 +107,7 @@ class Source:
     refusals: int = 0  # busy answers since something came
     failures: int = 0
     bad_pieces: int = 0
+    doubted: bool = False  # something of it did not fit what is there already: unproven, as either may be wrong
     stale_files: int = 0
     requests: dict[int, Request] = attrs.field(factory=dict)
     sample_at: float = 0.0

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prsync.protocol.frames import SourceKind, Verdict
-from prsync.swarm.scheduler import Policy, Scheduler, runs_of_pieces
+from prsync.swarm.scheduler import Policy, Scheduler
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
 MIB = 1 << 20
@@ -251,13 +251,6 @@ def test_swarm_with_one_good_source_delivers_every_piece_exactly_once(data: st.D
     assert not innocent & simulation.dropped.keys()
 
 
-@given(st.frozensets(st.integers(0, 60)))
-def test_runs_of_pieces_cover_exactly_the_pieces(pieces: frozenset[int]) -> None:
-    runs = runs_of_pieces(sorted(pieces))
-    assert [p for first, last in runs for p in range(first, last)] == sorted(pieces)
-    assert all(a[1] < b[0] for a, b in zip(runs, runs[1:], strict=False))
-
-
 def test_mirror_that_is_always_busy_keeps_nothing_from_the_origin() -> None:
     scheduler = Scheduler(Policy(stall_seconds=3))
     scheduler.add_source(0, "rsync://o/m", SourceKind.PEER, 0.0, origin=True)
@@ -319,3 +312,85 @@ def test_origin_that_pauses_is_waited_for_longer_than_a_mirror() -> None:
     assert (scheduler.decide(62.9), scheduler.wake_at(62.9)) == ([], 63.0)
     (drop,) = scheduler.decide(63.0)
     assert isinstance(drop, Drop) and drop.source == 0
+
+
+def assigned(scheduler: Scheduler, now: float = 0.0) -> dict[int, list[int]]:
+    """What `decide` gives to each source: the jobs."""
+    found: dict[int, list[int]] = {}
+    for action in scheduler.decide(now):
+        if isinstance(action, Assign):
+            found.setdefault(action.source, []).append(action.unit.job)
+    return found
+
+
+def with_sources(*kinds: SourceKind) -> Scheduler:
+    """Source 0 is the origin."""
+    scheduler = Scheduler()
+    for number, kind in enumerate((SourceKind.PEER, *kinds)):
+        scheduler.add_source(number, f"rsync://{number}/m", kind, 0.0, origin=number == 0)
+        scheduler.source_open(number, 0.0)
+    return scheduler
+
+
+def gaps(job: int, size: int = 10_000) -> Unit:
+    return Unit(UnitKind.BUNDLE, job, 0, 1, size, sparse=True)
+
+
+def test_small_gaps_are_left_to_peers_and_whole_files_are_not() -> None:
+    scheduler = with_sources(SourceKind.RSYNCD, SourceKind.PEER)
+    for job in range(3):
+        scheduler.add_unit(gaps(job))
+    scheduler.add_unit(Unit(UnitKind.BUNDLE, 9, 0, 1, 1 << 20))
+    assert assigned(scheduler) == {1: [9], 2: [0, 1, 2]}
+
+
+@pytest.mark.parametrize("reason", ["alone", "excluded", "doubted", "stands still", "much"])
+def test_small_gaps_go_to_a_stock_rsyncd_when_no_peer_would_have_them_soon(reason: str) -> None:
+    scheduler = with_sources(SourceKind.RSYNCD, *([] if reason == "alone" else [SourceKind.PEER]))
+    now = 0.0
+    if reason == "stands still":
+        for job in range(4):
+            scheduler.add_unit(gaps(job))
+        scheduler.decide(0.0)
+        now = 2.0
+    scheduler.sources[len(scheduler.sources) - 1].doubted = reason == "doubted"
+    unit = gaps(7, 64 << 20 if reason == "much" else 10_000)
+    scheduler.add_unit(attrs.evolve(unit, excluded=frozenset({2})) if reason == "excluded" else unit)
+    if reason == "much":
+        scheduler.add_unit(attrs.evolve(unit, job=8))
+    assert 1 in assigned(scheduler, now)
+
+
+def test_source_whose_bytes_did_not_fit_gets_no_more_small_gaps_while_another_has_them() -> None:
+    scheduler = with_sources(SourceKind.PEER, SourceKind.PEER)
+    scheduler.add_unit(gaps(0))
+    (request,) = (a.request for a in scheduler.decide(0.0) if isinstance(a, Assign))
+    holder = scheduler.requests[request].source
+    scheduler.doubt(request)
+    scheduler.finished(request, 0.0)
+    scheduler.add_unit(gaps(1))
+    assert list(assigned(scheduler)) == [3 - holder]
+    scheduler.refuse_source(3 - holder, "gone", 0.0)
+    scheduler.add_unit(gaps(2))
+    scheduler.add_unit(Unit(UnitKind.BUNDLE, 3, 0, 1, 1000))
+    assert assigned(scheduler) == {holder: [3], 0: [2]}
+    scheduler.refuse_source(0, "gone", 0.0)
+    scheduler.add_unit(gaps(4))
+    assert assigned(scheduler) == {holder: [4]}
+
+
+def test_request_is_counted_with_the_bytes_that_it_asks_for() -> None:
+    scheduler = with_sources(SourceKind.PEER)
+    scheduler.add_unit(Unit(UnitKind.PIECES, 5, 0, 10, 1000))
+    (action,) = (a for a in scheduler.decide(0.0) if isinstance(a, Assign))
+    scheduler.opened(action.request, action.unit, 4, 70)
+    request = scheduler.requests[action.request]
+    assert (request.left, request.unit.first, request.unit.last) == (70, 0, 4)
+    assert [(unit.first, unit.last) for unit in scheduler.waiting] == [(4, 10)]
+
+
+def test_rest_of_a_request_waits_though_it_was_taken_over_meanwhile() -> None:
+    scheduler = with_sources(SourceKind.PEER)
+    unit = Unit(UnitKind.PIECES, 5, 0, 10, 1000)
+    scheduler.opened(99, unit, 4, 70)
+    assert [(unit.first, unit.last) for unit in scheduler.waiting] == [(4, 10)]
