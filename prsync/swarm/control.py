@@ -189,10 +189,8 @@ class SwarmControl:
         for _ in range(STEPS_PER_TURN):
             status = swarm.step(not self.scheduler.waiting and (idle or not self.scheduler.requests))
             self._drain()
-            if status is Status.AGAIN:
-                busy = False
-                break
-            if swarm.counts.local_bytes >= until:
+            busy = status is not Status.AGAIN
+            if not busy or swarm.counts.local_bytes >= until:
                 break
         self._try_again(now)
         self._act(self.scheduler.decide(now), now)
