@@ -54,7 +54,8 @@ static int note_directory(ps_ctx *c, const char *dir) {
 static int dest_failed(ps_ctx *c, int exit_code, int err, const char *what, const char *dir, const char *how) {
     char path[PATH_ROOM];
     if (absolute(c, dir, path) != PS_OK) return PS_FAIL;
-    return ps_fail(c, exit_code, err, "rsync: [Receiver] %s \"%s\"%s: %s (%d)", what, path, how, strerror(err), err);
+    const char *more = err == ELOOP ? ", or one of them belongs to another user" : "";
+    return ps_fail(c, exit_code, err, "rsync: [Receiver] %s \"%s\"%s: %s (%d)%s", what, path, how, strerror(err), err, more);
 }
 
 static int enter(ps_ctx *c, const char *dir, int which, ps_root **root) {

@@ -214,7 +214,7 @@ def test_destination_is_not_reached_through_a_symlink_of_another_user(
     (tmp_path / "way").symlink_to(tmp_path / "outside")
     os.chown(tmp_path / "way", 1234, 1234, follow_symlinks=False)
     result = prsync("-a", daemon.url("data/"), str(tmp_path / "way" / where))
-    assert result.returncode == 3 and b"Too many levels of symbolic links" in result.stderr
+    assert result.returncode == 3 and b"symbolic links (40), or one of them belongs to another user" in result.stderr
     assert sorted(p.name for p in (tmp_path / "outside").rglob("*")) == ["sub"]
     os.chown(tmp_path / "way", 0, 0, follow_symlinks=False)
     assert prsync("-a", daemon.url("data/"), str(tmp_path / "way" / where)).returncode == 0
