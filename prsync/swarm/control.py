@@ -30,6 +30,7 @@ ORIGIN = 0
 STEPS_PER_TURN = 64
 LOCAL_BYTES_PER_TURN = 8 << 20  # sources are heard in between
 REPORT_SECONDS = 3.0
+RESTARTS_MAX = 3
 
 
 class SwarmControl:
@@ -55,7 +56,7 @@ class SwarmControl:
         self._fetcher = fetcher
         self._settings = settings
         self._own_data = not no_data and not settings.only  # the origin's may be used
-        self._classic = False  # the fetcher has been lost: nothing joins the swarm any more
+        self._starts_left, self._classic = RESTARTS_MAX, False  # classic: a fetcher was lost; nothing joins the swarm any more
         self.scheduler = Scheduler(
             Policy(stall_seconds=settings.stall_seconds, origin_equal=nomination.origin is OriginPlace.EQUAL)
         )
@@ -142,10 +143,10 @@ class SwarmControl:
 
     def _fetcher_ended(self, how: str, now: float) -> None:
         """The mirrors are lost: one of them may have made it crash. What has not joined the swarm goes the classic way; what has
-        joined comes from the origin alone, by one more fetcher, since the origin's session may have ended long before."""
+        joined comes from the origin alone, by another fetcher, since the origin's session may have ended long before."""
         remaining = [unit for number in self._urls for unit in self._leftovers(number)]
         origin = self.scheduler.sources.get(ORIGIN)
-        again = not self._classic and origin is not None and origin.dropped is None
+        again = self._starts_left > 0 and origin is not None and origin.dropped is None
         self.scheduler.lost_fetcher(remaining, now, keep_origin=again)
         self._consumed.clear()
         self._reopen.clear()
@@ -158,6 +159,7 @@ class SwarmControl:
         self._core.stop_joining()
         counts = self._core.counts
         if again and counts.open > counts.undecided + counts.later:
+            self._starts_left -= 1
             self._fetcher.start()
             self._go()
             self._connect(ORIGIN)

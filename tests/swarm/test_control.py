@@ -8,7 +8,7 @@ from typing import Any
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, SourceKind, Verdict
-from prsync.swarm.control import Settings, SwarmControl
+from prsync.swarm.control import RESTARTS_MAX, Settings, SwarmControl
 from prsync.swarm.fetcher import FetcherEnded
 from prsync.swarm.wire import Message
 from prsync.swarm.work import Assign, Unit, UnitKind
@@ -121,7 +121,7 @@ def test_turn_that_gives_files_up_asks_for_the_generator_once_more() -> None:
     assert not control.turn(True, 1.0)
 
 
-def test_ended_fetcher_is_replaced_once_for_the_origin_alone() -> None:
+def test_ended_fetcher_is_replaced_a_few_times_for_the_origin_alone() -> None:
     fetcher = FakeFetcher()
     control, fake = control_with("rsync://a/m", "rsync://b/m", fetcher=fetcher, only=False)
     control.scheduler.add_unit(Unit(UnitKind.BUNDLE, 0, 0, 1, 1000))
@@ -132,9 +132,11 @@ def test_ended_fetcher_is_replaced_once_for_the_origin_alone() -> None:
     sources = control.scheduler.sources
     assert [sources[number].dropped for number in (0, 1, 2)] == [None, Verdict.FINE, Verdict.FINE]
     assert len(fake.closed) == 1 and not control.scheduler.requests
-    fetcher.ended = True
-    assert control.readable(2.0)
-    assert (fetcher.starts, sources[0].dropped, len(fake.warnings)) == (2, Verdict.FINE, 1)
+    for _ in range(RESTARTS_MAX):
+        assert sources[0].dropped is None
+        fetcher.ended = True
+        assert control.readable(2.0)
+    assert (fetcher.starts, sources[0].dropped, len(fake.warnings)) == (1 + RESTARTS_MAX, Verdict.FINE, 1)
 
 
 def test_ended_fetcher_is_not_replaced_when_nothing_is_in_the_swarm() -> None:
