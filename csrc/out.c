@@ -334,7 +334,8 @@ ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags
         }
         if (out->place == IN_TEMP_DIR && o->temp_fd < 0) o->temp_fd = operator_dir(o, ps_str(o->c, PS_STR_TEMP_DIR));
         int dir = out_temp_dir_fd(out);
-        if (dir >= 0) out->fd = out_create_temp(o, dir, out->temp, letters, creation_mode(o, file));
+        out->made_mode = creation_mode(o, file);
+        if (dir >= 0) out->fd = out_create_temp(o, dir, out->temp, letters, out->made_mode);
         if (out->fd < 0) {
             int err = errno;
             memcpy(out->temp + letters, "XXXXXX", 7);
@@ -349,5 +350,6 @@ ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags
 }
 
 i32 out_ndx(const ps_out *out) { return out->ndx; }
+const char *out_path(const ps_out *out) { return out->path; }
 bool out_got_data(const ps_out *out) { return out->got_data; }
 void out_note_data(ps_out *out) { out->got_data = true; }

@@ -24,6 +24,7 @@ typedef enum { PS_OUT_FAILED = -1, PS_OUT_BAD = 0, PS_OUT_DONE = 1, PS_OUT_DELAY
  * output is finished or aborted. NULL: rsync's message is logged; memory: the context has failed as well. */
 ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags);
 i32 out_ndx(const ps_out *out);
+const char *out_path(const ps_out *out);
 bool out_got_data(const ps_out *out);
 void out_note_data(ps_out *out); /* cleanup_got_literal: something is worth keeping though only matched blocks were copied */
 
@@ -38,6 +39,10 @@ int out_copy(ps_out *out, i64 offset, i64 len, int from, i64 from_offset);
 
 /* The end of the data. size: bytes that the file has. verified: the whole-file checksum (or digest) matched.
  * from_partial: the basis was the file in --partial-dir. Frees the output whatever the result. */
+/* Whether out_finish has nothing to do for such an output, once its data are verified, but attributes and a rename. */
+bool out_is_plain(const ps_out *out);
+/* Frees the output of a file that somebody else has put in place. */
+void out_give_back(ps_out *out);
 ps_out_result out_finish(ps_out *out, i64 size, bool verified, bool from_partial);
 void out_abort(ps_out *out, bool may_keep);
 

@@ -149,6 +149,11 @@ static bool keep(ps_out *out, const char *partial, bool verified, int attr_flags
     return false;
 }
 
+bool out_is_plain(const ps_out *out) {
+    const ps_outs *o = out->outs;
+    return out->place == IN_FINAL_DIR && !o->backups && !o->c->o.sparse && !o->c->o.delay_updates && !out->pieces;
+}
+
 ps_out_result out_finish(ps_out *out, i64 size, bool verified, bool from_partial) {
     ps_outs *o = out->outs;
     const ps_opts *opt = &o->c->o;

@@ -21,6 +21,7 @@ struct ps_out {
     int fd;
     enum place place;
     bool got_data;
+    mode_t made_mode;          /* what the temporary file was made with */
     i64 old_size;              /* in place: bytes before */
     ps_pieces *pieces;
     char temp[NAME_MAX + 1];   /* name within its directory; unused where the place is not temporary */
@@ -60,6 +61,5 @@ const char *out_temp_shown(const ps_out *out, char shown[PS_FULL_FNAME]); /* for
 /* name ends in six letters to be made; letters: where they begin. -1: errno */
 int out_create_temp(ps_outs *o, int dir, char *name, size_t letters, mode_t mode);
 u8 *out_scratch(ps_outs *o);      /* OUT_CHUNK bytes; NULL: memory */
-void out_give_back(ps_out *out);  /* closes and frees */
 
 #endif

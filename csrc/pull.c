@@ -32,6 +32,7 @@ struct ps_pull {
     u8 *buffer;
     ps_swarm *swarm;     /* NULL: a classic session */
     ps_buf frames;       /* u32 length, bytes: of the extension, not yet events */
+    bool behind;         /* ps_pull_write_behind */
     bool done, failed, nothing; /* nothing: the list was empty, there is no goodbye */
     /* --list-only: what the generator would do */
     ps_flist *listed;    /* the list that comes next; NULL before the first */
@@ -164,6 +165,8 @@ struct ps_swarm *ps_pull_swarm(ps_pull *p) {
     return p->swarm;
 }
 
+void ps_pull_write_behind(ps_pull *p) { p->behind = !p->c->o.swarm; }
+
 bool ps_pull_lists_complete(const ps_pull *p) { return p->all->eof; }
 uint64_t ps_pull_entries(const ps_pull *p) { return p->all->total_count; }
 
@@ -208,6 +211,7 @@ static int begin_run(ps_pull *p) {
     }
     p->recv = recv_new(p->c, p->all, p->gen, p->rules, p->root, p->decoder, &p->ndx_in);
     if (!p->recv) return PS_FAIL;
+    if (p->behind) recv_write_behind(p->recv);
     p->stage = PULL_RUN;
     return PS_OK;
 }
@@ -363,6 +367,12 @@ int ps_pull_step(ps_pull *p) {
         return failed(p);
     }
     return status;
+}
+
+int ps_pull_settle(ps_pull *p) {
+    if (p->failed || p->c->error.exit_code) return failed(p);
+    if (!p->recv || !recv_settle(p->recv)) return PS_AGAIN;
+    return p->c->error.exit_code ? failed(p) : PS_OK;
 }
 
 /* ---- output ----------------------------------------------------------------------------------- */

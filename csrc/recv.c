@@ -31,8 +31,8 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     r->tokens = token_in_new(c);
     r->sum = sum_new();
     r->progress = c->o.info_progress && !c->o.am_server ? progress_new(c) : NULL;
-    r->gathered = malloc(PS_RECV_SMALL);
-    if (!r->outs || !r->tokens || !r->sum || !r->gathered) {
+    r->gathered = r->own_room = malloc(PS_RECV_SMALL);
+    if (!r->outs || !r->tokens || !r->sum || !r->own_room) {
         recv_free(r);
         ps_fail_memory(c, "the receiver");
         return NULL;
@@ -40,26 +40,53 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     return r;
 }
 
+/* What the pool cannot put in place at the end of a session is not tried again. */
+static void drop_handed_over(void *owner, ps_out *out, const u8 *data, size_t n, bool done) {
+    (void)owner, (void)data, (void)n;
+    if (done)
+        out_give_back(out);
+    else
+        out_abort(out, false);
+}
+
+static void recv_drop_pool(ps_recv *r) {
+    if (!r->pool) return;
+    out_pool_collect(r->pool, true, drop_handed_over, r);
+    out_pool_free(r->pool);
+    r->pool = NULL;
+    r->behind = false;
+}
+
 void recv_free(ps_recv *r) {
     if (!r) return;
     recv_file_drop(r);
+    recv_drop_pool(r);
     if (r->outs) outs_free(r->outs);
     if (r->tokens) token_in_free(r->tokens);
     if (r->sum) sum_free(r->sum);
     progress_free(r->progress);
-    free(r->gathered);
+    free(r->own_room);
     free(r->window);
     free(r);
 }
 
 void recv_abort(ps_recv *r) {
     recv_file_drop(r);
+    recv_drop_pool(r);
     r->out = NULL;
     outs_abort_all(r->outs);
     r->state = RECV_END;
 }
 
 ps_outs *recv_outs(ps_recv *r) { return r->outs; }
+
+void recv_write_behind(ps_recv *r) { r->behind = true; }
+
+bool recv_settle(ps_recv *r) {
+    if (!r->pool || !out_pool_under_way(r->pool)) return false;
+    recv_settle_some(r, true);
+    return true;
+}
 
 /* ---- lines ------------------------------------------------------------------------------------ */
 
@@ -207,6 +234,8 @@ static int phase_ended(ps_recv *r) {
         if (list_ended(r) != PS_OK) return PS_FAIL;
         if (r->lists_left) return PS_OK;
     }
+    recv_settle(r); /* directory times and late deletions follow */
+    if (r->c->error.exit_code) return PS_FAIL;
     if (++r->phase > MAX_PHASE) {
         r->state = RECV_STATS;
         return PS_OK;
@@ -380,6 +409,8 @@ int recv_step(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
     ps_ctx *c = r->c;
     r->feed = m->raw;
     r->feed_end = m->raw_end;
+    if (r->pool) recv_settle_some(r, false);
+    if (c->error.exit_code) return PS_FAIL;
     int status = PS_OK;
     while (status == PS_OK) {
         if (c->cancelled) return ps_fail(c, 20, 0, "interrupted");

@@ -88,11 +88,13 @@ static void discard(ps_recv *r) {
     r->basis_size = 0;
 }
 
-static int write_failed(ps_recv *r) {
+static int write_failed_on(ps_recv *r, const char *path) {
     char shown[PS_FULL_FNAME];
     int err = errno;
-    return ps_fail(r->c, 11, err, "write failed on %s: %s (%d)", full_fname(r->c, r->path, shown), strerror(err), err);
+    return ps_fail(r->c, 11, err, "write failed on %s: %s (%d)", full_fname(r->c, path, shown), strerror(err), err);
 }
+
+static int write_failed(ps_recv *r) { return write_failed_on(r, r->path); }
 
 /* What the basis no longer has reads as zeros, as in fileio.c:map_ptr: the checksum will tell. */
 static void read_basis(ps_recv *r, u8 *into, size_t n, i64 at) {
@@ -133,6 +135,46 @@ static int pass_prefix(ps_recv *r) {
     return PS_OK;
 }
 
+/* ---- small files ------------------------------------------------------------------------------ */
+
+static int settle(ps_recv *r, i32 ndx, ps_settled how) { return r->gen ? gen_settled_by_sender(r->gen, ndx, how) : PS_OK; }
+
+static void handed_over(void *owner, ps_out *out, const u8 *data, size_t n, bool done) {
+    ps_recv *r = owner;
+    i32 ndx = out_ndx(out);
+    if (done) {
+        out_give_back(out);
+        settle(r, ndx, PS_SETTLED_OK);
+    } else if (r->c->error.exit_code) {
+        out_abort(out, false);
+    } else if (out_write(out, 0, data, n) != PS_OK) {
+        write_failed_on(r, out_path(out));
+        out_abort(out, true);
+    } else {
+        settle(r, ndx, out_finish(out, (i64)n, true, false) == PS_OUT_DONE ? PS_SETTLED_OK : PS_SETTLED_FAILED);
+    }
+}
+
+void recv_settle_some(ps_recv *r, bool all) { out_pool_collect(r->pool, all, handed_over, r); }
+
+/* Where the file is gathered: with the pool, once there are enough small files to be worth its threads. */
+static int find_room(ps_recv *r) {
+    r->gathered = r->own_room;
+    if (!r->behind) return PS_OK;
+    if (!r->pool && r->small_count++ < PS_RECV_FEW) return PS_OK;
+    if (!r->pool && !(r->pool = out_pool_new(r->c))) {
+        r->behind = false;
+        return PS_OK;
+    }
+    u8 *room = out_pool_room(r->pool);
+    if (!room) {
+        recv_settle_some(r, false);
+        room = out_pool_room(r->pool);
+    }
+    if (room) r->gathered = room;
+    return r->c->error.exit_code ? PS_FAIL : PS_OK;
+}
+
 int recv_file_begin(ps_recv *r) {
     ps_ctx *c = r->c;
     struct stat st = {0};
@@ -171,7 +213,7 @@ int recv_file_begin(ps_recv *r) {
     bool own = r->basis_type == PS_BASIS_FNAME || r->basis_type == PS_BASIS_BACKUP;
     r->updating = c->o.inplace ? own : r->from_partial && c->o.inplace_partial_dir;
     r->small = r->file->size <= (i64)PS_RECV_SMALL && !r->updating && !c->o.inplace && !r->progress;
-    if (r->small) return PS_OK;
+    if (r->small) return find_room(r);
     if (claimed(r) > r->basis_size) { /* it has shrunk since; writing behind its end would leave a hole */
         ps_log(c, PS_LOG_ERROR_XFER, "skipped diminished file: %s\n", full_fname(c, r->path, shown));
         discard(r);
@@ -314,8 +356,6 @@ int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
 
 void recv_file_drop(ps_recv *r) { close_basis(r); }
 
-static int settle(ps_recv *r, ps_settled how) { return r->gen ? gen_settled_by_sender(r->gen, r->ndx, how) : PS_OK; }
-
 static int failed_verification(ps_recv *r) {
     const ps_opts *o = &r->c->o;
     if (r->redoing || o->info_name || o->stdout_format_has_i) {
@@ -324,23 +364,25 @@ static int failed_verification(ps_recv *r) {
                r->redoing ? "ERROR" : "WARNING", r->path, kept, r->redoing ? "" : " (will try again)");
     }
     if (!r->redoing) r->file->flags |= PS_F_REDO;
-    return settle(r, r->redoing ? PS_SETTLED_FAILED : PS_SETTLED_REDO);
+    return settle(r, r->ndx, r->redoing ? PS_SETTLED_FAILED : PS_SETTLED_REDO);
 }
 
 int recv_file_end(ps_recv *r, ps_mux_in *m) {
     ps_ctx *c = r->c;
+    bool waits = false; /* for the pool to write it */
     if (r->small) {
         if (!open_output(r)) {
             if (c->error.exit_code) return PS_FAIL;
             discard(r);
         } else {
             announce(r);
-            if (out_write(r->out, 0, r->gathered, (size_t)r->offset) != PS_OK) return write_failed(r);
+            waits = r->gathered != r->own_room && !r->from_partial && out_is_plain(r->out);
+            if (!waits && out_write(r->out, 0, r->gathered, (size_t)r->offset) != PS_OK) return write_failed(r);
         }
     }
     if (r->discard) {
         if (r->progress) progress_end(r->progress, r->file->size, r->all->eof);
-        return settle(r, PS_SETTLED_FAILED);
+        return settle(r, r->ndx, PS_SETTLED_FAILED);
     }
     if (r->progress) progress_end(r->progress, r->file->size, r->all->eof);
     u8 found[PS_LIMIT_CHECKSUM];
@@ -351,13 +393,17 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
     close_basis(r);
     ps_out *out = r->out;
     r->out = NULL;
+    if (waits) {
+        if (verified && out_pool_put(r->pool, out, (size_t)r->offset)) return PS_OK;
+        if (out_write(out, 0, r->gathered, (size_t)r->offset) != PS_OK) return write_failed(r);
+    }
     ps_out_result result = out_finish(out, r->offset, verified, r->from_partial);
     if (c->error.exit_code) return PS_FAIL;
     switch (result) {
     case PS_OUT_DELAYED: return PS_OK;
-    case PS_OUT_DONE: return settle(r, PS_SETTLED_OK);
+    case PS_OUT_DONE: return settle(r, r->ndx, PS_SETTLED_OK);
     case PS_OUT_BAD: return failed_verification(r);
     case PS_OUT_FAILED: break;
     }
-    return settle(r, PS_SETTLED_FAILED);
+    return settle(r, r->ndx, PS_SETTLED_FAILED);
 }

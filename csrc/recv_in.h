@@ -1,10 +1,11 @@
 /* The receiver's inside: shared by recv.c (records) and recv_file.c (one file's data). */
 #ifndef PS_RECV_IN_H
 #define PS_RECV_IN_H
-#include "out.h"
+#include "out_pool.h"
 #include <sys/uio.h>
 
-#define PS_RECV_SMALL (64u * 1024u)  /* files up to this are gathered and written at once */
+#define PS_RECV_SMALL OUT_POOL_FILE  /* files up to this are gathered and written at once */
+#define PS_RECV_FEW 32               /* small files of a session that are not worth threads */
 #define PS_RECV_RUNS 64              /* literal runs written with one call */
 #define PS_RECV_RUN_BYTES (1u << 20)
 #define PS_RECV_LOG_ROOM (256u * 1024u) /* log bytes above which the caller must drain */
@@ -56,7 +57,11 @@ struct ps_recv {
     int basis;
     i64 basis_size, offset;
     u64 data_before;            /* mux.data_bytes when the record was read: for %b */
-    u8 *gathered;               /* PS_RECV_SMALL bytes */
+    bool behind;                /* small files may be put in place by the pool */
+    u32 small_count;            /* small files so far, until there is a pool */
+    ps_out_pool *pool;          /* NULL: none yet, or none can be had */
+    u8 *gathered;               /* PS_RECV_SMALL bytes: own_room, or the pool's */
+    u8 *own_room;
     u8 *window;                 /* for reading the basis */
     struct iovec runs[PS_RECV_RUNS];
     int run_count;
@@ -78,6 +83,7 @@ void recv_log_item(ps_recv *r, ps_mux_in *m, int code);
 int recv_file_begin(ps_recv *r);  /* the head is there: basis, output */
 int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner);
 int recv_file_end(ps_recv *r, ps_mux_in *m);
+void recv_settle_some(ps_recv *r, bool all); /* of the files that the pool has; all: waits for them */
 void recv_file_drop(ps_recv *r);  /* closes what the file in progress holds */
 
 #endif

@@ -108,6 +108,9 @@ class Wedged:
     def run(self) -> Need:
         return Need.NOTHING
 
+    def settle(self) -> bool:
+        return False
+
 
 def test_client_ends_when_the_remote_has_gone_after_its_goodbye() -> None:
     """Found by a mutation: it tried to send for ever."""

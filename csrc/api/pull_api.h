@@ -31,6 +31,11 @@ int ps_pull_feed_from(ps_pull *p, const uint8_t *data, size_t len);
 /* A slice of the generator's work, about a millisecond. PS_OK: call again. PS_AGAIN: waits for input. PS_FULL: send output,
  * drain log and events first. PS_DONE: all is over once the output is sent. PS_FAIL. */
 int ps_pull_step(ps_pull *p);
+/* Before the first input: small files may be put in place by threads of the core while the session goes on. Then, whenever
+ * nothing can be received, ps_pull_settle is to be called before waiting: PS_AGAIN: nothing was under way; PS_OK: all that was
+ * is settled, so ps_pull_step may have more to do; PS_FAIL. Not in a session with a swarm. */
+void ps_pull_write_behind(ps_pull *p);
+int ps_pull_settle(ps_pull *p);
 /* Output for the remote; valid until the next call. ps_pull_sent drops its first n bytes. */
 const uint8_t *ps_pull_out(ps_pull *p, size_t *len);
 void ps_pull_sent(ps_pull *p, size_t n);

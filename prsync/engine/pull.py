@@ -51,6 +51,14 @@ class Pull:
         """One slice of the generator's work; OK asks for another call."""
         return self.context.check(lib.ps_pull_step(self.handle))
 
+    def write_behind(self) -> None:
+        """Before the first input: small files may be put in place by threads of the core. Then `settle` before each wait."""
+        lib.ps_pull_write_behind(self.handle)
+
+    def settle(self) -> Status:
+        """Waits for the files that those threads have. AGAIN: none; OK: they are settled, `step` may have more to do."""
+        return self.context.check(lib.ps_pull_settle(self.handle))
+
     def output(self) -> memoryview:
         """What is to be sent; valid until the next call on this object."""
         data = lib.ps_pull_out(self.handle, self._size)

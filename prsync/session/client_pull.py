@@ -147,6 +147,7 @@ class PullSession:
     def run(self) -> ExitCode:
         try:
             if self.swarm is None:
+                self.receiver.pull.write_behind()
                 run_pull(self.wire)
             else:
                 self.swarm.run(self.wire)

@@ -131,7 +131,7 @@ def run_pull(wire: Wire) -> None:
         reads = need is not Need.NOTHING
         if not sends and not reads:
             return
-        if (reads and wire.receive_some()) or (need is Need.OUTPUT and not sends):
+        if (reads and wire.receive_some()) or (need is Need.OUTPUT and not sends) or wire.receiver.settle():
             continue
         wanted = (select.POLLIN if reads else 0) | (select.POLLOUT if sends else 0)
         if wanted != asked:

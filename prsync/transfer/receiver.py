@@ -93,6 +93,13 @@ class Receiver:
             if len(self.pull.output()) >= lib.PS_OUT_SOON or status is Status.FULL:
                 return Need.OUTPUT
 
+    def settle(self) -> bool:
+        """To be called before waiting for the remote: True when files were still being put in place, so that `run` may go on."""
+        try:
+            return self.pull.settle() is Status.OK
+        finally:
+            self.drain()
+
     def output(self) -> memoryview:
         """Bytes to be sent, valid until the next call on this object."""
         return self.pull.output()
