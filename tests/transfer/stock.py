@@ -92,8 +92,17 @@ def handshake(
 Change = Callable[[bytearray], None]
 
 
-def pump(connection: socket.socket, receiver: Receiver, change: Change | None = None, stop_after: int | None = None) -> None:
-    """Moves bytes until the receiver is done. `change` may alter what was received; stop_after ends the connection early."""
+def pump(
+    connection: socket.socket,
+    receiver: Receiver,
+    change: Change | None = None,
+    stop_after: int | None = None,
+    behind: bool = False,
+) -> None:
+    """Moves bytes until the receiver is done. `change` may alter what was received; stop_after ends the connection early;
+    behind: small files are put in place by the core's threads."""
+    if behind:
+        receiver.pull.write_behind()
     connection.setblocking(False)
     total = 0
     while True:
@@ -101,6 +110,8 @@ def pump(connection: socket.socket, receiver: Receiver, change: Change | None = 
         output = receiver.output()
         if need is Need.NOTHING and not output:
             return
+        if not select.select([connection], [], [], 0)[0] and receiver.settle():
+            continue
         readers = [] if need is Need.NOTHING else [connection]
         readable, writable, _ = select.select(readers, [connection] if output else [], [], 30)
         assert readable or writable, "nothing moves"
@@ -135,6 +146,7 @@ def pull(
     protocol: int = 32,
     checksum: bytes = b"xxh128",
     filters: bytes = b"\0\0\0\0",
+    behind: bool = False,
 ) -> Outcome:
     context = Context()
     options = context.options
@@ -155,7 +167,7 @@ def pull(
         receiver = Receiver(context, None if destination is None else str(destination).encode(), lambda c, t: log.append((c, t)))
         receiver.pull.put(filters)
         try:
-            pump(connection, receiver, change, stop_after)
+            pump(connection, receiver, change, stop_after, behind)
             code = int(receiver.exit_code())
         except PrsyncError as problem:
             code, error = int(problem.code), problem.text
