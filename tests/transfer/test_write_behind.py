@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 import stock
-from stock import Daemon
+from servers import StockDaemon
 
 from prsync.engine import formats
 from prsync.engine.context import Context
 
 pytestmark = pytest.mark.skipif(
-    stock.RSYNC is None or (os.cpu_count() or 1) < 2, reason="needs the real rsync, and a processor for the threads"
+    not stock.RSYNC or (os.cpu_count() or 1) < 2, reason="needs the real rsync, and a processor for the threads"
 )
 
 WHEN = 1_600_000_000_123_456_789
@@ -45,8 +45,8 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def daemon(tree: Path, tmp_path: Path) -> Iterator[Daemon]:
-    server = Daemon(tree, tmp_path)
+def daemon(tree: Path, tmp_path: Path) -> Iterator[StockDaemon]:
+    server = stock.serve(tree, tmp_path)
     yield server
     server.stop()
 
@@ -64,7 +64,7 @@ def unfinished(source: Path, destination: Path) -> list[str]:
 @pytest.mark.parametrize("protocol", [30, 31, 32])
 @pytest.mark.parametrize("recursion", [(), ("--no-inc-recursive",)])
 def test_pull_with_threads_equals_source(
-    daemon: Daemon, tree: Path, tmp_path: Path, protocol: int, recursion: tuple[str, ...]
+    daemon: StockDaemon, tree: Path, tmp_path: Path, protocol: int, recursion: tuple[str, ...]
 ) -> None:
     most, before = 0, threads()
 
@@ -79,7 +79,7 @@ def test_pull_with_threads_equals_source(
     assert stock.same_trees(tree, tmp_path / "dst") == ""
 
 
-def test_pull_with_threads_updates_old_files(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_with_threads_updates_old_files(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     stock.pull(daemon, tmp_path / "dst/")
     for number in range(FILES):
         for directory in range(DIRECTORIES):
@@ -102,7 +102,7 @@ class Obstacle:
             (self.place / "inside").mkdir(parents=True)
 
 
-def test_pull_with_threads_says_what_it_says_without(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_with_threads_says_what_it_says_without(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     def setup(context: Context) -> None:
         context.options.itemize = context.options.stdout_format_has_i = 1
         formats.set_format(context, formats.STDOUT, b"%i %n %l %C")
@@ -125,7 +125,7 @@ def test_pull_with_threads_says_what_it_says_without(daemon: Daemon, tree: Path,
 
 
 @pytest.mark.parametrize("stop_after", [150_000, 250_000, 400_000])
-def test_pull_with_threads_cut_off_leaves_whole_files_only(daemon: Daemon, tree: Path, tmp_path: Path, stop_after: int) -> None:
+def test_pull_with_threads_cut_off_leaves_whole_files_only(daemon: StockDaemon, tree: Path, tmp_path: Path, stop_after: int) -> None:
     before = threads()
     outcome = stock.pull(daemon, tmp_path / "dst", stop_after=stop_after, behind=True)
     assert outcome.code == 12
@@ -134,7 +134,7 @@ def test_pull_with_threads_cut_off_leaves_whole_files_only(daemon: Daemon, tree:
     assert threads() == before
 
 
-def test_pull_with_threads_damaged_file_is_sent_again(daemon: Daemon, tree: Path, tmp_path: Path) -> None:
+def test_pull_with_threads_damaged_file_is_sent_again(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
     flipped = []
 
     def flip(data: bytearray) -> None:
