@@ -125,7 +125,9 @@ def test_pull_with_threads_says_what_it_says_without(daemon: StockDaemon, tree: 
 
 
 @pytest.mark.parametrize("stop_after", [150_000, 250_000, 400_000])
-def test_pull_with_threads_cut_off_leaves_whole_files_only(daemon: StockDaemon, tree: Path, tmp_path: Path, stop_after: int) -> None:
+def test_pull_with_threads_cut_off_leaves_whole_files_only(
+    daemon: StockDaemon, tree: Path, tmp_path: Path, stop_after: int
+) -> None:
     before = threads()
     outcome = stock.pull(daemon, tmp_path / "dst", stop_after=stop_after, behind=True)
     assert outcome.code == 12
