@@ -158,6 +158,15 @@ def test_names_of_files_from_are_those_below_its_directory(
     assert (tree / "one").exists() and not (tree / "sub" / "one").exists()
 
 
+@pytest.mark.parametrize("name", ["-n", "?n", "*"])
+def test_name_that_looks_like_an_option_is_a_name(
+    start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path, name: str
+) -> None:
+    (tree / "-n").write_text("a file\n")
+    result = start_daemon(MODULE).rsync("-r", f"::mod/{name}", f"{tmp_path}/dest/")
+    assert (result.returncode, (tmp_path / "dest" / "-n").read_text()) == (0, "a file\n")
+
+
 def test_files_from_takes_one_source_directory(start_daemon: Start, tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
     daemon = start_daemon(MODULE)
     (tmp_path / "names").write_text("one\n")
