@@ -65,14 +65,16 @@ class _Place(NamedTuple):
     in_file: bool = False
     name: bytes = b""
     line: int = -1
+    named_at: str = ""  # where the file, whose name is a file's text itself, was named
 
     def show(self, text: bytes) -> str:
-        if not self.in_file:
-            return text.decode("utf-8", "replace")
+        return f"<rule from {self.where()}>" if self.in_file else text.decode("utf-8", "replace")
+
+    def where(self) -> str:
         if not self.name:
-            return "<rule from a file read earlier>"
+            return f"a file named at {self.named_at}" if self.named_at else "a file read earlier"
         name = self.name.decode("utf-8", "replace")
-        return f"<rule from {name} line {self.line}>" if self.line >= 0 else f"<rule from {name}>"
+        return f"{name} line {self.line}" if self.line >= 0 else name
 
 
 class FilterParser:
@@ -146,7 +148,7 @@ class FilterParser:
         rules: list[Rule] = []
         known = self._cvs_known
         self.warnings = []
-        self._parse_file(rules, text, name, flags, _Mode(per_dir=per_dir, emit=True))
+        self._parse_file(rules, text, _Place(True, name), flags, _Mode(per_dir=per_dir, emit=True))
         fresh_cvs = self.cvs_rules if self._cvs_known and not known else []
         return Parsed(rules, fresh_cvs, self.warnings)
 
@@ -302,19 +304,21 @@ class FilterParser:
             raise FileError(f"failed to open {kind}clude file {shown}{why}") from None
         self._depth += 1
         try:
-            self._parse_file(out, text, b"" if place.in_file else name, flags, mode)
+            file = _Place(True, named_at=place.where()) if place.in_file else _Place(True, name)
+            self._parse_file(out, text, file, flags, mode)
         finally:
             self._depth -= 1
 
-    def _parse_file(self, out: list[Rule], text: bytes, name: bytes, flags: int, mode: _Mode) -> None:
+    def _parse_file(self, out: list[Rule], text: bytes, file: _Place, flags: int, mode: _Mode) -> None:
         words = bool(flags & WORD_SPLIT)
         for number, line in rule_lines(text, null_lines=self.null_lines, words=words):
+            place = file._replace(line=number)
             if len(line) > MAX_LINE:
-                self.warnings.append(f"discarding over-long filter: {_Place(True, name, number).show(b'')}\n".encode())
+                self.warnings.append(f"discarding over-long filter: {place.show(b'')}\n".encode())
                 continue
             line = line.split(b"\0", 1)[0]
             if line and (words or line[0] not in b";#"):
-                self._parse(out, line, flags, mode, _Place(True, name, number))
+                self._parse(out, line, flags, mode, place)
 
     def _load_cvs(self, flags: int) -> None:
         """exclude.c:get_cvs_excludes: once, whichever rule asks first."""
@@ -325,7 +329,7 @@ class FilterParser:
         built_in = flags | (PERISHABLE if self.protocol >= 30 else 0)
         self._parse(self.cvs_rules, DEFAULT_CVS_IGNORE, built_in, _Mode(), _Place())
         if sources.file is not None:
-            self._parse_file(self.cvs_rules, sources.file, b".cvsignore", flags, _Mode())
+            self._parse_file(self.cvs_rules, sources.file, _Place(True, b".cvsignore"), flags, _Mode())
         if sources.variable is not None:
             self._parse(self.cvs_rules, sources.variable, flags, _Mode(), _Place())
 

@@ -123,6 +123,20 @@ def test_merge_error_within_file_hides_its_text() -> None:
     assert caught.value.text == "Unknown filter rule: <rule from f line 2>"
 
 
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({b"f": b"- a\n. secret", b"secret": b"x: y\n"}, "Unknown filter rule: <rule from a file named at f line 2>"),
+        ({b"f": b"\n. g", b"g": b". h", b"h": b"x"}, "Unknown filter rule: <rule from a file named at a file named at f line 2>"),
+        ({b"f": b". none"}, "failed to open exclude file <rule from f line 1>"),
+    ],
+)
+def test_merge_error_within_a_file_that_a_file_names_hides_the_name(files: dict[bytes, bytes], text: str) -> None:
+    with pytest.raises(PrsyncError) as caught:
+        parser(files).filter(b". f")
+    assert caught.value.text == text
+
+
 def test_merge_words_and_nesting_keep_the_order() -> None:
     p = parser({b"f": b"- a\n. g\n- d", b"g": b"- b\n- c\n", b"w": b"x y\n z"})
     p.filter(b"merge f")
