@@ -68,6 +68,8 @@ void flist_decoder_free(ps_flist_decoder *d) {
     free(d);
 }
 
+const ps_flist *flist_decoder_list(const ps_flist_decoder *d) { return d->list; }
+
 int flist_decoder_imply(ps_flist_decoder *d, const char *arg, size_t len, bool skip_module) {
     if (d->ctx->o.trust_sender) return PS_OK;
     if (!d->implied && !(d->implied = implied_new(&d->ctx->o))) return ps_fail_memory(d->ctx, "the arguments");

@@ -61,6 +61,8 @@ void gen_free(ps_gen *g) {
     free(g);
 }
 
+void gen_use_early(ps_gen *g, const ps_early *e) { g->early = e; }
+
 bool gen_fail_memory(ps_gen *g) {
     ps_fail_memory(g->c, "the generator");
     g->failed = true;
@@ -413,7 +415,10 @@ static int list_files(ps_gen *g) {
             if (too_many_active(g)) return PS_AGAIN;
         }
         if (outputs_full(g)) return PS_FULL;
-        if (++done % STEP_ENTRIES == 0 && now_ns() - begun >= STEP_NS) return PS_OK;
+        if (g->hashed >= PS_HASH_STEP || (++done % STEP_ENTRIES == 0 && now_ns() - begun >= STEP_NS)) {
+            g->hashed = 0;
+            return PS_OK;
+        }
         gen_entry(g, l, f, l->ndx_start + (i32)g->at, false);
         gen_finish_lists(g, false);
         if (g->failed) return PS_FAIL;

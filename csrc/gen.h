@@ -1,6 +1,7 @@
 /* What the generator's files share: its state, the entry in hand, and the steps that they call of each other. */
 #ifndef PS_GEN_H
 #define PS_GEN_H
+#include "early.h"
 #include "transfer.h"
 
 #define GEN_MODE_BITS (S_ISUID | S_ISGID | S_ISVTX | 0777u)
@@ -93,6 +94,8 @@ struct ps_gen {
     ps_block_hasher hasher;
     bool have_hasher;
     ps_sum *sum;
+    i64 hashed;        /* -c: bytes read since the last look at the outputs */
+    const ps_early *early;
     ps_buf block_sums;
     u8 *scratch;       /* GEN_SCRATCH bytes */
 };

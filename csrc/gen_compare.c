@@ -47,19 +47,23 @@ bool gen_same_attrs(const ps_gen *g, const ps_file *f, const struct stat *st) {
 }
 
 /* -c: the sum of a local file equals the list's. A file that cannot be read counts as different. */
-static bool same_sum(ps_gen *g, const gen_item *it, int dirfd, const char *name) {
+static bool same_sum(ps_gen *g, const gen_item *it, int dirfd, const char *name, const struct stat *st) {
     const ps_flist *l = it->l;
     if (!l->sums || !l->sum_len || it->f < l->files || it->f >= l->files + l->count) return false;
     const u8 *want = l->sums + (size_t)(it->f - l->files) * l->sum_len;
     u8 have[PS_LIMIT_CHECKSUM] = {0};
+    bool same;
+    if (early_compare(g->early, st, want, l->sum_len, &same)) return same;
     if (!g->sum && !(g->sum = sum_new())) return !gen_fail_memory(g);
     int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd >= 0) {
-        ssize_t n;
+        i64 left = st->st_size;
         sum_init(g->sum, g->c->o.file_sum);
-        while ((n = read(fd, g->scratch, GEN_SCRATCH)) > 0 || (n < 0 && errno == EINTR))
-            if (n > 0) sum_update(g->sum, g->scratch, (size_t)n);
+        int status;
+        while ((status = sum_read(g->sum, fd, &left)) == PS_OK && !g->c->cancelled) continue;
         close(fd);
+        if (status == PS_FAIL) return !gen_fail_memory(g);
+        g->hashed += st->st_size - left;
         sum_final(g->sum, have);
     }
     return memcmp(have, want, l->sum_len < sizeof have ? l->sum_len : sizeof have) == 0;
@@ -78,7 +82,7 @@ bool gen_same_data(ps_gen *g, gen_item *it, int dirfd, const char *name, const s
     switch (gen_file_type(f->mode)) {
     case FT_REG:
         if (st->st_size != f->size) return false;
-        if (o->checksum && !g->redoing) return same_sum(g, it, dirfd, name);
+        if (o->checksum && !g->redoing) return same_sum(g, it, dirfd, name, st);
         if (o->size_only && !g->redoing) return true;
         if (o->ignore_times || g->redoing) return false;
         return !gen_mtime_differs(g, f, st);

@@ -10,6 +10,8 @@
 #include <xxhash.h>
 
 #define READ_SIZE ((size_t)512 * 1024)
+#define READ_ALIGN ((size_t)4096)
+#define FILE_STEP (256 * 1024)    /* of a file whose sum is made: the processor's nearer cache holds it until it is hashed */
 #define DEFAULT_BLOCK 700         /* rsync.h:BLOCK_SIZE */
 #define OLD_BLOCK_LIMIT (1 << 29) /* below protocol 30 */
 #define SHORTEST_STRONG 2         /* rsync.h:SHORT_SUM_LENGTH */
@@ -235,14 +237,28 @@ static bool read_padded(int fd, u8 *data, size_t n, i64 at) {
     return true;
 }
 
+/* At a page's start: the kernel copies into an odd address a tenth slower. */
 static bool read_buffer_grow(ps_sum *s, size_t n) {
     if (s->read_size >= n) return true;
-    u8 *larger = malloc(n);
+    size_t whole = (n + READ_ALIGN - 1) & ~(READ_ALIGN - 1);
+    u8 *larger = aligned_alloc(READ_ALIGN, whole);
     if (!larger) return false;
     free(s->read_buffer);
     s->read_buffer = larger;
-    s->read_size = n;
+    s->read_size = whole;
     return true;
+}
+
+int sum_read(ps_sum *s, int fd, i64 *left) {
+    if (*left <= 0) return PS_DONE;
+    if (!read_buffer_grow(s, FILE_STEP)) return PS_FAIL;
+    ssize_t got;
+    do got = read(fd, s->read_buffer, *left < FILE_STEP ? (size_t)*left : (size_t)FILE_STEP);
+    while (got < 0 && errno == EINTR);
+    if (got <= 0) return PS_DONE;
+    sum_update(s, s->read_buffer, (size_t)got);
+    *left -= got;
+    return PS_OK;
 }
 
 int block_sums_range(ps_block_hasher *h, int fd, const ps_sum_head *head, i32 first, i32 count, ps_buf *out) {

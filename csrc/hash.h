@@ -16,6 +16,8 @@ size_t sum_length(int kind);        /* bytes: 16, 16, 20, 8, 8, 16, 32; 1 for NO
 bool sum_init(ps_sum *s, int kind);
 void sum_update(ps_sum *s, const void *data, size_t n);
 size_t sum_final(ps_sum *s, u8 out[PS_LIMIT_CHECKSUM]); /* rsync's byte order for xxh* */
+/* Takes in the next part of an open file's *left bytes. PS_OK: call again; PS_DONE: that was all, or what can be read; PS_FAIL: memory. */
+int sum_read(ps_sum *s, int fd, i64 *left);
 
 /* ---- strong sum of one block, checksum.c:get_checksum2 ---- */
 typedef struct ps_block_hasher { int kind; i32 seed; bool seed_first; ps_sum *scratch; } ps_block_hasher;

@@ -51,7 +51,6 @@ void lister_free(ps_lister *l) {
     free(l->frames);
     free(l->inodes);
     if (l->sum) sum_free(l->sum);
-    free(l->sum_buffer);
     flist_free(l->list);
     free(l);
 }
@@ -156,9 +155,10 @@ int lister_first(ps_lister *l, ps_mux_out *out) {
     if (!l->started && begin(l) != PS_OK) return PS_FAIL;
     if (!l->list) return PS_OK;
     for (;;) {
-        int status = lister_run(l, true);
+        int status = lister_run(l);
         if (status != PS_OK) return status;
         if (l->next_arg == l->arg_count) break;
+        if (lister_pauses(l)) return PS_FULL;
         u32 i = l->next_arg++;
         char arg[PS_LIMIT_NAME + 1]; /* the arena may move */
         size_t len = l->args[i].len;
@@ -183,12 +183,11 @@ static i64 entries_ahead(const ps_flists *all, i64 enough) {
     return n;
 }
 
-/* flist.c:send1extra */
-static int send_dir_contents(ps_lister *l, i32 index) {
+/* flist.c:send1extra, up to its names. */
+static int begin_dir(ps_lister *l, i32 index) {
     char path[PS_LIMIT_NAME + 2];
     const ps_dir_entry *e = &l->all->dir_entries[index];
     const ps_dirname *d = &l->all->dirs[e->self];
-    u32 self = e->self;
     u16 flags = e->file.flags;
     size_t len = d->path_len;
     memcpy(path, arena_at(&l->all->dir_arena, d->path), len);
@@ -196,39 +195,62 @@ static int send_dir_contents(ps_lister *l, i32 index) {
     if (lister_go_to_root(l, d->root) != PS_OK) return PS_FAIL;
     ps_root *inner = l->rules && rules_any_merge(l->rules) ? lister_inner(l) : NULL;
     if (inner && rules_change_dir(l->rules, inner, path, len, l->depth) != PS_OK) return PS_FAIL;
-    if (flags & PS_F_CONTENT_DIR) {
-        if (lister_push_dir(l, path, len, PS_F_CONTENT_DIR, false, false) != PS_OK) return PS_FAIL;
-        int status = lister_run(l, false);
-        if (status != PS_OK) return status;
-    }
-    return l->ctx->o.relative ? lister_rel_names(l, self, path, len) : PS_OK;
+    return flags & PS_F_CONTENT_DIR ? lister_push_dir(l, path, len, PS_F_CONTENT_DIR, false, false) : PS_OK;
 }
 
-/* All of one sub-list: the directory, and those of the same name that were sent with it. */
-static int send_sub_list(ps_lister *l, ps_ndx_state *ndx, i32 error_before) {
+static int end_dir(ps_lister *l) {
+    if (!l->ctx->o.relative) return PS_OK;
+    char path[PS_LIMIT_NAME + 2];
+    u32 self = l->all->dir_entries[l->send_dir].self;
+    const ps_dirname *d = &l->all->dirs[self];
+    size_t len = d->path_len;
+    memcpy(path, arena_at(&l->all->dir_arena, d->path), len);
+    path[len] = 0;
+    return lister_rel_names(l, self, path, len);
+}
+
+static int begin_sub_list(ps_lister *l, ps_ndx_state *ndx) {
     ps_ctx *c = l->ctx;
-    ps_flists *all = l->all;
     u8 space[8];
     ps_buf head = {.data = space, .cap = sizeof space};
     if (!buf_ndx(&head, ndx, c->o.protocol, PS_NDX_FLIST_OFFSET - l->send_dir) || !mux_out_data(l->out, space, head.len))
         return ps_fail_memory(c, "output");
-    i32 first = l->send_dir;
-    l->list = flist_make(all, 0);
-    if (!l->list) return ps_fail_memory(c, "the file list");
-    if (send_dir_contents(l, first) != PS_OK) return PS_FAIL;
-    for (i32 next; (next = all->dir_entries[l->send_dir].next_sibling) >= 0 && all->dir_entries[next].file.flags & PS_F_DUPLICATE;) {
-        const ps_dir_entry *before = &all->dir_entries[l->send_dir];
-        ps_dir_entry *twin = &all->dir_entries[next];
-        if (all->dirs[twin->self].root == all->dirs[before->self].root && before->file.flags & PS_F_CONTENT_DIR)
-            twin->file.flags &= (u16)~PS_F_CONTENT_DIR; /* the same directory again */
-        l->send_dir = next;
-        if (send_dir_contents(l, next) != PS_OK) return PS_FAIL;
+    l->sub_first = l->send_dir;
+    l->list = flist_make(l->all, 0);
+    return l->list ? begin_dir(l, l->send_dir) : ps_fail_memory(c, "the file list");
+}
+
+/* The directory of the same name that is sent with the one at hand; -1: none. */
+static i32 next_twin(ps_lister *l) {
+    ps_flists *all = l->all;
+    const ps_dir_entry *before = &all->dir_entries[l->send_dir];
+    i32 next = before->next_sibling;
+    if (next < 0 || !(all->dir_entries[next].file.flags & PS_F_DUPLICATE)) return -1;
+    ps_dir_entry *twin = &all->dir_entries[next];
+    if (all->dirs[twin->self].root == all->dirs[before->self].root && before->file.flags & PS_F_CONTENT_DIR)
+        twin->file.flags &= (u16)~PS_F_CONTENT_DIR; /* the same directory again */
+    return next;
+}
+
+/* One sub-list: the directory, and those of the same name that are sent with it. Begins it where none is under way; PS_FULL:
+ * it goes on at the next call, and nothing else may be written into the stream before. */
+static int send_sub_list(ps_lister *l, ps_ndx_state *ndx) {
+    ps_ctx *c = l->ctx;
+    if (!l->list && begin_sub_list(l, ndx) != PS_OK) return PS_FAIL;
+    for (;;) {
+        int status = lister_run(l);
+        if (status != PS_OK) return status;
+        if (end_dir(l) != PS_OK) return PS_FAIL;
+        i32 twin = next_twin(l);
+        if (twin < 0) break;
+        l->send_dir = twin;
+        if (begin_dir(l, twin) != PS_OK) return PS_FAIL;
     }
-    bool tell = c->io_error != error_before && !c->o.ignore_errors && c->o.safe_flist;
+    bool tell = c->io_error != l->error_before && !c->o.ignore_errors && c->o.safe_flist;
     if (!lister_put_end(l, tell)) return ps_fail_memory(c, "output");
     ps_flist *list = l->list;
     if (finish_list(l, l->send_dir) != PS_OK) return PS_FAIL;
-    list->parent_ndx = first;
+    list->parent_ndx = l->sub_first;
     return PS_OK;
 }
 
@@ -265,19 +287,16 @@ int lister_more(ps_lister *l, ps_mux_out *out, ps_ndx_state *ndx, i32 want) {
     if (l->all->eof) return PS_DONE;
     l->out = out;
     if (l->send_dir < 0) return put_eof(l, ndx);
-    i32 error_before = c->io_error;
+    if (!l->list) l->error_before = c->io_error;
     int status = PS_OK;
-    while (status == PS_OK && entries_ahead(l->all, want) < want) {
-        if (buf_used(&out->out) >= PS_SEND_HIGH_WATER) {
+    while (status == PS_OK && (l->list || entries_ahead(l->all, want) < want)) {
+        if (buf_used(&out->out) >= PS_SEND_HIGH_WATER)
             status = PS_FULL;
-        } else if (send_sub_list(l, ndx, error_before) != PS_OK) {
-            return PS_FAIL;
-        } else if (!advance(l)) {
+        else if ((status = send_sub_list(l, ndx)) == PS_OK && !advance(l))
             status = put_eof(l, ndx);
-        }
     }
-    if (status == PS_FAIL) return status;
-    bool tell = c->io_error != error_before && c->o.protocol == 30 && !c->o.ignore_errors;
+    if (status == PS_FAIL || l->list) return status;
+    bool tell = c->io_error != l->error_before && c->o.protocol == 30 && !c->o.ignore_errors;
     if (tell && send_io_error(l) != PS_OK) return PS_FAIL;
     return status;
 }

@@ -83,13 +83,15 @@ struct ps_lister {
     dir_frame *frames;
     u32 frame_count, frame_cap;
     u64 one_dev;           /* -x */
-    i32 send_dir, depth;   /* incremental: the directory whose list is next, and how deep the rules stand */
+    i32 send_dir, depth;   /* incremental: the directory whose list is next or under way, and how deep the rules stand */
+    i32 sub_first;         /* of the sub-list under way (list is set): the directory that it is announced by */
+    i32 error_before;      /* ctx->io_error when it began */
     inode_slot *inodes;
     u32 inode_count, inode_cap;
     sent_before before;
     entry_extra x;
     ps_sum *sum;
-    u8 *sum_buffer;
+    i64 hashed;            /* -c: bytes read since the list was last handed out */
     u64 began_ms;
     u8 record[2 * PS_LIMIT_NAME + 1024];
     char path[2 * PS_LIMIT_NAME + 4], real[2 * PS_LIMIT_NAME + 4];
@@ -106,8 +108,9 @@ int lister_name(ps_lister *l, const char *path, size_t len, int dirfd, const cha
                 filter_level level, ps_file **made);
 /* send_directory; own_rules: its merge files count while it and what is below it is scanned. */
 int lister_push_dir(ps_lister *l, const char *path, size_t len, u16 flags, bool descend, bool own_rules);
-/* Goes on with the directories on the stack until it is empty (PS_OK), the output is full and may wait (PS_FULL), PS_FAIL. */
-int lister_run(ps_lister *l, bool may_wait);
+/* Goes on with the directories on the stack until it is empty (PS_OK), the output should be written (PS_FULL), PS_FAIL. */
+int lister_run(ps_lister *l);
+bool lister_pauses(ps_lister *l); /* what has been listed should be written before the list goes on */
 int lister_stat(ps_lister *l, const char *path, size_t len, bool follow_dirs, struct stat *st); /* link_stat */
 /* name_is_excluded; sets errno to ENOENT where the daemon's rules exclude. */
 bool lister_excluded(ps_lister *l, const char *path, size_t len, bool is_dir, filter_level level);

@@ -172,13 +172,10 @@ static void report_missing(ps_lister *l, int err, const char *path, int dirfd, c
 
 /* ---- -c ------------------------------------------------------------------------------------------------- */
 
-#define SUM_BUFFER (256u * 1024u)
-
 /* checksum.c:file_checksum: zeros where the file cannot be read. */
 static bool checksum_file(ps_lister *l, const char *path, size_t len, int dirfd, const char *base, i64 size) {
     memset(l->x.sum, 0, sizeof l->x.sum);
     if (!l->sum && !(l->sum = sum_new())) return false;
-    if (!l->sum_buffer && !(l->sum_buffer = malloc(SUM_BUFFER))) return false;
     int fd = openat(dirfd, base, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0 && errno == ELOOP) {
         size_t n;
@@ -187,15 +184,18 @@ static bool checksum_file(ps_lister *l, const char *path, size_t len, int dirfd,
     }
     if (fd < 0) return true;
     sum_init(l->sum, l->ctx->o.file_sum);
-    while (size > 0 && !l->ctx->cancelled) {
-        ssize_t got = read(fd, l->sum_buffer, size < SUM_BUFFER ? (size_t)size : SUM_BUFFER);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) break;
-        sum_update(l->sum, l->sum_buffer, (size_t)got);
-        size -= got;
-    }
+    int status;
+    i64 left = size;
+    while ((status = sum_read(l->sum, fd, &left)) == PS_OK && !l->ctx->cancelled) continue;
     close(fd);
+    l->hashed += size - left;
     sum_final(l->sum, l->x.sum);
+    return status != PS_FAIL;
+}
+
+bool lister_pauses(ps_lister *l) {
+    if (buf_used(&l->out->out) < PS_SEND_HIGH_WATER && l->hashed < PS_HASH_STEP) return false;
+    l->hashed = 0;
     return true;
 }
 
@@ -382,14 +382,14 @@ static const char *frame_name(ps_lister *l, const dir_frame *f) {
     return n ? l->path : ".";
 }
 
-static int send_names(ps_lister *l, dir_frame *f, bool may_wait) {
+static int send_names(ps_lister *l, dir_frame *f) {
     ps_ctx *c = l->ctx;
     char shown[PS_FULL_FNAME];
     size_t at = frame_path(l, f);
     int fd = dirfd(f->names);
     for (;;) {
         if (c->cancelled) return ps_fail(c, 20, 0, "cancelled");
-        if (may_wait && buf_used(&l->out->out) >= PS_SEND_HIGH_WATER) return PS_FULL;
+        if (lister_pauses(l)) return PS_FULL;
         errno = 0;
         const struct dirent *e = readdir(f->names);
         if (!e) break;
@@ -417,11 +417,11 @@ static int send_names(ps_lister *l, dir_frame *f, bool may_wait) {
     return PS_OK;
 }
 
-int lister_run(ps_lister *l, bool may_wait) {
+int lister_run(ps_lister *l) {
     while (l->frame_count) {
         dir_frame *f = &l->frames[l->frame_count - 1];
         if (f->names) {
-            int status = send_names(l, f, may_wait);
+            int status = send_names(l, f);
             if (status != PS_OK) return status;
         }
         const ps_file *child = NULL;

@@ -1,8 +1,11 @@
 #include "pull.h"
 
+#include "early.h"
+
 #include <stdlib.h>
 
 #define BUFFER_SIZE (512u * 1024u)
+#define STEP_LISTS 256             /* shown by one step of --list-only */
 #define FRAMES_HELD (16u << 20)    /* bytes of extension frames kept while Python drains */
 #define TIMEOUT_MOST 86400         /* io.c: a longer one of the remote's is ignored */
 #define IOERR_MASK (PS_IOERR_GENERAL | PS_IOERR_VANISHED | PS_IOERR_DEL_LIMIT)
@@ -23,6 +26,7 @@ struct ps_pull {
     ps_rules *rules;
     ps_root *root;
     ps_gen *gen;
+    ps_early *early;     /* NULL: not with -c */
     ps_recv *recv;
     ps_mux_in in;
     ps_mux_out out;
@@ -136,7 +140,8 @@ ps_pull *ps_pull_new(ps_ctx *c, struct ps_rules *rules, const char *dest, size_t
     }
     if (!dest) c->o.list_only = 1;
     p->decoder = flist_decoder_new(c, p->all, rules);
-    if (p->decoder) return p;
+    if (c->o.checksum && !c->o.list_only) p->early = early_new(c, p->all, p->dest);
+    if (p->decoder && (p->early || !c->o.checksum || c->o.list_only)) return p;
     ps_pull_free(p);
     return NULL;
 }
@@ -146,6 +151,7 @@ void ps_pull_free(ps_pull *p) {
     swarm_free(p->swarm);
     recv_free(p->recv);
     if (p->gen) gen_free(p->gen);
+    early_free(p->early);
     if (p->decoder) flist_decoder_free(p->decoder);
     if (p->all) flists_free(p->all);
     root_free(p->root);
@@ -208,6 +214,7 @@ static int begin_run(ps_pull *p) {
         if (p->rules && base && rules_set_base(p->rules, base, strlen(base), NULL) != PS_OK) return PS_FAIL;
         p->gen = gen_new(p->c, p->all, p->rules, p->root);
         if (!p->gen) return ps_fail_memory(p->c, "the generator");
+        gen_use_early(p->gen, p->early);
     }
     p->recv = recv_new(p->c, p->all, p->gen, p->rules, p->root, p->decoder, &p->ndx_in);
     if (!p->recv) return PS_FAIL;
@@ -356,12 +363,14 @@ static bool swarm_works(const ps_pull *p) {
 int ps_pull_step(ps_pull *p) {
     if (p->failed || p->c->error.exit_code) return failed(p);
     if (p->done) return PS_DONE;
-    if (p->stage != PULL_RUN && p->stage != PULL_OVER) return PS_AGAIN;
+    if (p->stage != PULL_RUN && p->stage != PULL_OVER) return early_step(p->early, flist_decoder_list(p->decoder));
     if (buf_used(&p->out.out) >= PS_SEND_HIGH_WATER) return PS_FULL;
     if (p->c->o.swarm && (!p->swarm || !ps_swarm_get_counts(p->swarm)->open)) recv_place_delayed(p->recv);
-    int status = p->c->o.list_only ? list_step(p) : gen_step(p->gen, &p->out, &p->ndx_out);
+    int status = p->c->o.list_only ? PS_OK : gen_step(p->gen, &p->out, &p->ndx_out);
+    for (int lists = 0; p->c->o.list_only && status == PS_OK && lists < STEP_LISTS; lists++) status = list_step(p);
     if (status == PS_FAIL) return failed(p);
     if (status == PS_DONE) p->done = true;
+    if (status == PS_AGAIN && p->stage == PULL_RUN) return early_step(p->early, flist_decoder_list(p->decoder));
     if (status == PS_AGAIN && p->stage == PULL_OVER && !swarm_works(p)) {
         ps_fail(p->c, 12, 0, "the remote ended the session before all was done [receiver]");
         return failed(p);

@@ -57,6 +57,7 @@ int flist_decoder_begin(ps_flist_decoder *d, i32 parent);
 /* Decodes from the mux until the sub-list has ended (PS_DONE: sorted, cleaned, appended to all; id lists and the
  * io_error word included as the protocol has them), input is used up (PS_AGAIN), or PS_FAIL. */
 int flist_decode(ps_flist_decoder *d, ps_mux_in *m, ps_message_fn fn, void *owner);
+const ps_flist *flist_decoder_list(const ps_flist_decoder *d); /* the one being received, as far as it has come, unsorted; NULL none */
 
 /* --list-only: generator.c:list_file_entry for all entries of a list, to the log stream. */
 int flist_render_listing(ps_ctx *c, const ps_flists *all, const ps_flist *l);
@@ -86,6 +87,8 @@ typedef struct ps_gen ps_gen;
 typedef enum { PS_SETTLED_OK, PS_SETTLED_REDO, PS_SETTLED_FAILED, PS_SETTLED_NO_SEND } ps_settled;
 ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest);
 void gen_free(ps_gen *g);
+struct ps_early;
+void gen_use_early(ps_gen *g, const struct ps_early *e); /* -c: sums that are known already; borrowed */
 /* Goes on through the lists received so far: compares, creates directories, links and devices, deletes, writes requests.
  * PS_AGAIN: waits for a list or for files in progress; PS_FULL: out is above PS_SEND_HIGH_WATER, or the log or the events
  * must be drained; PS_DONE: all phases over and the goodbye's NDX_DONEs written. Bounded: at most about 1 ms of work. */
@@ -193,5 +196,7 @@ int render_delete(ps_ctx *c, const char *path, u32 mode);
 /* Nothing is escaped here: control characters are escaped where the log stream is shown (ps_escape). */
 
 #define PS_SEND_HIGH_WATER (512u * 1024u)
+/* -c: after so many bytes of files read, what there is for the remote goes out, and what has come is looked at. */
+#define PS_HASH_STEP ((i64)16 * 1024 * 1024)
 
 #endif

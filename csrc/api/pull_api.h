@@ -8,9 +8,6 @@ struct ps_flist_decoder;
 struct ps_rules;
 struct ps_swarm;
 
-/* ps_pull_out holds this much: worth sending before the generator goes on */
-#define PS_OUT_SOON 32768
-
 /* event kinds */
 #define PS_EV_IO_TIMEOUT 201 /* a: seconds that the remote allows without traffic; a shorter own --timeout stays */
 #define PS_EV_FRAME 202      /* text: one frame of the extension, without its multiplex header */

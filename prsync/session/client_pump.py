@@ -131,13 +131,15 @@ def run_pull(wire: Wire) -> None:
         reads = need is not Need.NOTHING
         if not sends and not reads:
             return
+        limit = wire.wait_limit()
         if (reads and wire.receive_some()) or (need is Need.OUTPUT and not sends) or wire.receiver.settle():
+            if limit is not None:
+                wire.keep_alive(time.monotonic())
             continue
         wanted = (select.POLLIN if reads else 0) | (select.POLLOUT if sends else 0)
         if wanted != asked:
             poller.modify(wire.connection, wanted)
             asked = wanted
-        limit = wire.wait_limit()
         acknowledge_now(wire.connection)
         poller.poll(None if limit is None else limit * 1000)
         if limit is not None and not wire.receive_some():

@@ -25,7 +25,7 @@ class Need(enum.Enum):
     """What the pump waits for once `run` returns."""
 
     INPUT = enum.auto()  # bytes of the remote; output may be there to be sent meanwhile
-    OUTPUT = enum.auto()  # the output must shrink before anything else is done
+    OUTPUT = enum.auto()  # nothing, but output should be sent and input looked for before it goes on
     NOTHING = enum.auto()  # all is over; what is left of the output is to be sent
 
 
@@ -79,19 +79,15 @@ class Receiver:
         self._ended = self._ended or status is Status.DONE
 
     def run(self) -> Need:
-        """Works until it needs something."""
-        while True:
-            try:
-                status = self.pull.step()
-            finally:
-                self.drain()
-            if status is Status.DONE:
-                self._ended = True
-                return Need.NOTHING
-            if status is Status.AGAIN:
-                return Need.INPUT
-            if len(self.pull.output()) >= lib.PS_OUT_SOON or status is Status.FULL:
-                return Need.OUTPUT
+        """Works until it needs something, or for some milliseconds."""
+        try:
+            status = self.pull.step()
+        finally:
+            self.drain()
+        if status is Status.DONE:
+            self._ended = True
+            return Need.NOTHING
+        return Need.INPUT if status is Status.AGAIN else Need.OUTPUT
 
     def settle(self) -> bool:
         """To be called before waiting for the remote: True when files were still being put in place, so that `run` may go on."""

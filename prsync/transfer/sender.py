@@ -82,7 +82,7 @@ class Sender:
                 return Want.INPUT
             if status is Status.DONE:
                 return Want.NOTHING
-            if len(self._send.out()) >= WRITE_CHUNK:
+            if status is Status.FULL or len(self._send.out()) >= WRITE_CHUNK:
                 break
         return Want.OUTPUT
 

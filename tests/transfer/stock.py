@@ -110,6 +110,8 @@ def pump(
         output = receiver.output()
         if need is Need.NOTHING and not output:
             return
+        if need is Need.OUTPUT and not output:
+            continue
         if not select.select([connection], [], [], 0)[0] and receiver.settle():
             continue
         readers = [] if need is Need.NOTHING else [connection]
