@@ -46,6 +46,7 @@ struct ps_flist {
     u32 extra_count, extra_cap;
     u8 *sums;            /* -c: count × sum_len bytes, zero for others than regular files */
     u32 sum_len;
+    u64 through;         /* entries in all lists up to and with this one, once it is sorted */
     u32 low, high;       /* active range [low, high) after cleaning */
     i32 in_progress, to_redo; /* receiver: files asked for and not settled; to be asked for again */
     bool done_sent;      /* receiver, inc_recurse: the generator has written this list's NDX_DONE and is through with it. The
@@ -110,6 +111,11 @@ ps_flist *flist_make(ps_flists *all, u32 reserve); /* with the ndx_start it will
 void flists_append(ps_flists *all, ps_flist *l);         /* takes it over */
 void flist_free(ps_flist *l);                            /* one that was not appended */
 void flists_drop_first(ps_flists *all);
+/* Entries in the lists behind the current one. */
+static inline i32 flists_ahead(const ps_flists *all) {
+    const ps_flist *l = all->current ? all->current : all->first;
+    return l ? (i32)(all->last->through - l->through) : 0;
+}
 ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx); /* NULL: no live list has it */
 ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list); /* NULL when out of range */
 u32 flists_dir(ps_flists *all, const char *path, size_t len, u32 root); /* find or add; UINT32_MAX: memory */

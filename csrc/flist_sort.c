@@ -340,7 +340,7 @@ static bool add_dirs(ps_flists *all, ps_flist *l, i32 parent) {
 
 int flist_sort_and_clean(ps_flists *all, ps_flist *l, bool strip_root) {
     ps_ctx *c = all->ctx;
-    all->total_count += l->count;
+    l->through = all->total_count += l->count;
     l->low = l->high = 0;
     if (!l->count) return PS_OK;
     if (!sort_list(all, l)) return ps_fail_memory(c, "sorting the file list");

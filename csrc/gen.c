@@ -4,12 +4,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOOKAHEAD 500          /* entries wanted before hard links are looked at: MIN_FILECNT_LOOKAHEAD / 2 */
-#define STEP_ENTRIES 1024      /* entries between two looks at the clock */
-#define STEP_NS 1000000
+#define STEP_ENTRIES 1024      /* that one step takes at most */
+#define STEP_LEAST 256
 #define LOG_HIGH_WATER (256u * 1024u)
 
 /* ---- making and messages --------------------------------------------------------------------- */
@@ -360,12 +359,6 @@ static void put_del_stats(ps_gen *g) {
     gen_put(g, room, b.len);
 }
 
-static i64 now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (i64)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static bool outputs_full(const ps_gen *g) {
     return buf_used(&g->out->out) >= PS_SEND_HIGH_WATER || buf_used(&g->c->log) >= LOG_HIGH_WATER || ps_events_full(g->c);
 }
@@ -404,10 +397,20 @@ static void begin_list(ps_gen *g) {
         gen_change_filter_dir(g, path, it.depth);
 }
 
+/* rsync's sender makes new lists only once it hears that old ones are through, about 1000 entries ahead: a generator that goes
+ * through all that it has before anything is sent makes the two of them work in turns. */
+static void begin_step(ps_gen *g) {
+    u64 waiting = g->cur ? g->all->last->through - g->cur->through + (g->cur->high - g->at) : 0;
+    u64 part = waiting / 4;
+    g->step_left = part < STEP_LEAST ? STEP_LEAST : part > STEP_ENTRIES ? STEP_ENTRIES : (u32)part;
+    g->hashed = 0;
+}
+
+static bool step_is_over(ps_gen *g) { return g->hashed >= PS_HASH_STEP || !g->step_left--; }
+
 static int list_files(ps_gen *g) {
     ps_flist *l = g->cur;
-    i64 begun = now_ns();
-    for (u32 done = 0; g->at < l->high; g->at++) {
+    for (; g->at < l->high; g->at++) {
         ps_file *f = &l->files[g->at];
         if (!file_active(f)) continue;
         if (too_many_active(g)) {
@@ -415,10 +418,7 @@ static int list_files(ps_gen *g) {
             if (too_many_active(g)) return PS_AGAIN;
         }
         if (outputs_full(g)) return PS_FULL;
-        if (g->hashed >= PS_HASH_STEP || (++done % STEP_ENTRIES == 0 && now_ns() - begun >= STEP_NS)) {
-            g->hashed = 0;
-            return PS_OK;
-        }
+        if (step_is_over(g)) return PS_OK;
         gen_entry(g, l, f, l->ndx_start + (i32)g->at, false);
         gen_finish_lists(g, false);
         if (g->failed) return PS_FAIL;
@@ -568,6 +568,7 @@ int gen_step(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx) {
     adopt_first_list(g);
     put_successes(g);
     route_files(g);
+    begin_step(g);
     gen_state before;
     int status;
     do { /* a change of state alone is no work: go on to the next */

@@ -94,7 +94,8 @@ struct ps_gen {
     ps_block_hasher hasher;
     bool have_hasher;
     ps_sum *sum;
-    i64 hashed;        /* -c: bytes read since the last look at the outputs */
+    u32 step_left;     /* entries that this step still takes */
+    i64 hashed;        /* -c: bytes of files that it has read */
     const ps_early *early;
     ps_buf block_sums;
     u8 *scratch;       /* GEN_SCRATCH bytes */

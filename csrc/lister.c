@@ -22,8 +22,10 @@ ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root)
     l->rules = rules;
     l->root = root;
     l->send_dir = l->depth = -1;
+    l->base_dir = UINT32_MAX;
     l->roots = calloc(8, sizeof *l->roots);
-    if (!l->roots || arena_put(&l->text, "", 0) != 0) {
+    l->names = dir_names_new();
+    if (!l->roots || !l->names || arena_put(&l->text, "", 0) != 0) {
         ps_fail_memory(c, "the file list");
         lister_free(l);
         return NULL;
@@ -38,9 +40,7 @@ ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root)
 
 void lister_free(ps_lister *l) {
     if (!l) return;
-    for (u32 i = 0; i < l->frame_count; i++) { /* the rules may be gone already: nothing is left of them to restore */
-        if (l->frames[i].names) closedir(l->frames[i].names);
-    }
+    dir_names_free(l->names); /* the rules may be gone already: nothing is left of them to restore */
     for (u32 i = 0; i < l->root_count; i++)
         if (!l->roots[i].borrowed) root_free(l->roots[i].inner);
     arena_free(&l->text);
@@ -176,13 +176,6 @@ int lister_first(ps_lister *l, ps_mux_out *out) {
 
 /* ---- sub-lists ------------------------------------------------------------------------------------------------ */
 
-static i64 entries_ahead(const ps_flists *all, i64 enough) {
-    i64 n = 0;
-    const ps_flist *l = all->current ? all->current : all->first;
-    for (l = l ? l->next : NULL; l && n < enough; l = l->next) n += l->count;
-    return n;
-}
-
 /* flist.c:send1extra, up to its names. */
 static int begin_dir(ps_lister *l, i32 index) {
     char path[PS_LIMIT_NAME + 2];
@@ -289,7 +282,7 @@ int lister_more(ps_lister *l, ps_mux_out *out, ps_ndx_state *ndx, i32 want) {
     if (l->send_dir < 0) return put_eof(l, ndx);
     if (!l->list) l->error_before = c->io_error;
     int status = PS_OK;
-    while (status == PS_OK && (l->list || entries_ahead(l->all, want) < want)) {
+    while (status == PS_OK && (l->list || flists_ahead(l->all) < want)) {
         if (buf_used(&out->out) >= PS_SEND_HIGH_WATER)
             status = PS_FULL;
         else if ((status = send_sub_list(l, ndx)) == PS_OK && !advance(l))

@@ -1,11 +1,10 @@
 /* The sending side of the file list. Private to lister*.c. */
 #ifndef PS_LISTER_H
 #define PS_LISTER_H
+#include "dir_names.h"
 #include "ids.h"
 #include "names.h"
 #include "xmit.h"
-
-#include <dirent.h>
 
 typedef enum { NAME_NORMAL, NAME_SLASH_ENDING, NAME_DOTDIR } name_type;
 typedef enum { FILTER_NONE, FILTER_SERVER, FILTER_ALL } filter_level;
@@ -28,7 +27,7 @@ typedef struct rel_name {
  * sub-lists, its directories are gone through. */
 typedef struct dir_frame {
     u32 dir;               /* index into ps_flists.dirs of its path */
-    DIR *names;            /* open while names are sent */
+    bool names;            /* they are being sent: ps_lister.names has it open */
     u32 start, child, end; /* positions of its entries in the list */
     u16 flags;
     bool descend;
@@ -80,6 +79,9 @@ struct ps_lister {
     u32 rel_dir;           /* the directory of the last implied name */
     char implied_path[PS_LIMIT_NAME + 1];
     ps_flist *list;        /* being sent */
+    dir_names *names;      /* of the last frame, until all are sent */
+    u32 base_dir;          /* of the names being read from a directory: its index, and where they begin in their paths; else UINT32_MAX */
+    size_t base_at;
     dir_frame *frames;
     u32 frame_count, frame_cap;
     u64 one_dev;           /* -x */

@@ -246,9 +246,13 @@ static bool fill_extra(ps_lister *l, ps_file *f, const struct stat *st) {
 
 static ps_file *add_entry(ps_lister *l, const char *path, size_t len, const struct stat *st, u16 flags) {
     const ps_opts *o = &l->ctx->o;
-    const char *slash = memrchr(path, '/', len);
-    size_t at = slash ? (size_t)(slash + 1 - path) : 0;
-    u32 dir = flists_dir(l->all, path, at > 1 ? at - 1 : at, l->at_root);
+    size_t at = l->base_at;
+    u32 dir = l->base_dir;
+    if (dir == UINT32_MAX) {
+        const char *slash = memrchr(path, '/', len);
+        at = slash ? (size_t)(slash + 1 - path) : 0;
+        dir = flists_dir(l->all, path, at > 1 ? at - 1 : at, l->at_root);
+    }
     ps_file *f = dir == UINT32_MAX ? NULL : flist_push(l->list);
     if (!f) return NULL;
     f->mode = l->ctx->chmod_count && !S_ISLNK(st->st_mode) ? chmod_tweak(l->ctx, st->st_mode) : st->st_mode;
@@ -305,20 +309,17 @@ int lister_name(ps_lister *l, const char *path, size_t len, int dirfd, const cha
 
 /* ---- directories --------------------------------------------------------------------------------------------- */
 
-static DIR *open_names(ps_lister *l, const char *path, size_t len) {
+static bool open_names(ps_lister *l, const char *path, size_t len) {
     const char *base;
     int parent = resolve(l, path, len, &base);
-    if (parent < 0) return NULL;
+    if (parent < 0) return false;
     int fd = openat(parent, base, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0 && (errno == ELOOP || errno == ENOTDIR)) {
         size_t n;
         const char *real = lister_real(l, path, len, &n);
         fd = root_openat(l->root, n ? real : ".", O_RDONLY | O_DIRECTORY, 0);
     }
-    if (fd < 0) return NULL;
-    DIR *d = fdopendir(fd);
-    if (!d) close(fd);
-    return d;
+    return fd >= 0 && dir_names_open(l->names, fd);
 }
 
 static void report_unopened(ps_lister *l, int err, const char *path) {
@@ -355,14 +356,14 @@ int lister_push_dir(ps_lister *l, const char *path, size_t len, u16 flags, bool 
         return PS_OK;
     }
     struct stat st;
-    if (c->o.inc_recurse && c->o.one_file_system && fstat(dirfd(f.names), &st) == 0) l->one_dev = (u64)st.st_dev;
+    if (c->o.inc_recurse && c->o.one_file_system && fstat(dir_names_fd(l->names), &st) == 0) l->one_dev = (u64)st.st_dev;
     l->frames[l->frame_count++] = f;
     return PS_OK;
 }
 
 static void pop_frame(ps_lister *l) {
     dir_frame *f = &l->frames[--l->frame_count];
-    if (f->names) closedir(f->names);
+    if (f->names) dir_names_close(l->names);
     if (f->token >= 0) rules_leave(l->rules, f->token);
 }
 
@@ -386,15 +387,12 @@ static int send_names(ps_lister *l, dir_frame *f) {
     ps_ctx *c = l->ctx;
     char shown[PS_FULL_FNAME];
     size_t at = frame_path(l, f);
-    int fd = dirfd(f->names);
+    int fd = dir_names_fd(l->names);
     for (;;) {
         if (c->cancelled) return ps_fail(c, 20, 0, "cancelled");
         if (lister_pauses(l)) return PS_FULL;
-        errno = 0;
-        const struct dirent *e = readdir(f->names);
-        if (!e) break;
-        const char *name = e->d_name;
-        if (name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]))) continue;
+        const char *name = dir_names_next(l->names);
+        if (!name) break;
         size_t n = strlen(name);
         if (at + n > PS_LIMIT_NAME) {
             c->io_error |= PS_IOERR_GENERAL;
@@ -403,15 +401,19 @@ static int send_names(ps_lister *l, dir_frame *f) {
         }
         memcpy(l->path + at, name, n + 1);
         ps_file *made;
-        if (lister_name(l, l->path, at + n, fd, name, NULL, f->flags, FILTER_ALL, &made) != PS_OK) return PS_FAIL;
+        l->base_dir = f->dir;
+        l->base_at = at;
+        int status = lister_name(l, l->path, at + n, fd, name, NULL, f->flags, FILTER_ALL, &made);
+        l->base_dir = UINT32_MAX;
+        if (status != PS_OK) return PS_FAIL;
     }
     if (errno) {
         int err = errno;
         c->io_error |= PS_IOERR_GENERAL;
         ps_log_errno(c, PS_LOG_ERROR_XFER, err, "rsync: [sender] readdir(%s)", lister_shown(l, frame_name(l, f), shown));
     }
-    closedir(f->names);
-    f->names = NULL;
+    dir_names_close(l->names);
+    f->names = false;
     f->child = f->start;
     f->end = l->list->count;
     return PS_OK;

@@ -221,13 +221,6 @@ static int goodbye(ps_send *s) {
 
 /* ---- lists ---- */
 
-static i32 entries_ahead(const ps_flists *all) {
-    i64 n = 0;
-    const ps_flist *l = all->current ? all->current : all->first;
-    for (l = l ? l->next : NULL; l && n < LOOKAHEAD_MAX; l = l->next) n += l->count;
-    return (i32)n;
-}
-
 static int more_lists(ps_send *s, i32 want) {
     int status = lister_more(s->lister, &s->out, &s->ndx_out, want);
     return status == PS_DONE ? PS_OK : status;
@@ -296,11 +289,12 @@ int ps_send_step(ps_send *s) {
         int status = one_round(s);
         if (status == PS_AGAIN && s->state == SEND_REQUEST && s->ctx->o.inc_recurse && !s->all->eof) {
             /* While the generator is busy, lists go ahead of it. */
-            i32 ahead = entries_ahead(s->all);
+            i32 ahead = flists_ahead(s->all);
             if (ahead < LOOKAHEAD_MAX) status = more_lists(s, ahead + 1);
             if (status == PS_OK) return PS_OK;
         }
         if (status != PS_OK || log_for_client(s->ctx)) return status;
+        if (before == SEND_LIST && s->state == SEND_REQUEST) return PS_FULL; /* the generator can begin */
         if (before == SEND_REQUEST || before == SEND_SUMS || before == SEND_GOODBYE)
             requests++;
         else if (s->state == before)

@@ -29,7 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_daemon(words)
         return _run_client(options)
 
-    return _guarded(run)
+    code = _guarded(run)
+    if arguments is None:
+        _end_quickly()
+    return code
+
+
+def _end_quickly() -> None:
+    """The process is about to end: the interpreter need not look for what could be collected first, which takes 5 ms."""
+    import gc
+
+    gc.disable()
+    gc.freeze()
 
 
 def daemon_main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,6 @@ import errno
 import os
 import selectors
 import socket
-import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -66,9 +65,15 @@ def acknowledge_now(connection: socket.socket) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
 
 
+def _plain(host: str) -> str | bytes:
+    """An ordinary name as bytes: for text Python loads its tables of international names first, which takes 2 ms."""
+    ordinary = host.isascii() and all(0 < len(label) < 64 for label in host.split("."))
+    return host.encode() if ordinary else host
+
+
 def _connect_first(host: str, port: str, route: Route) -> socket.socket:
     try:
-        found = socket.getaddrinfo(host, port, FAMILIES[route.family], socket.SOCK_STREAM)
+        found = socket.getaddrinfo(_plain(host), port, FAMILIES[route.family], socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a host name"
         raise SocketError(f"rsync: getaddrinfo: {host} {port}: {why}") from None
@@ -142,6 +147,8 @@ def _failure(host: str, address: Any, code: int) -> str:
 
 def _run_program(program: str, host: str, port: int, environment: Mapping[str, str]) -> socket.socket:
     """RSYNC_CONNECT_PROG: a shell command on the other end of a socket pair; %H is the host, %% a percent sign."""
+    import subprocess  # and all that it brings: few runs need it
+
     if "%" in program:
         if not _is_plain(host):
             raise SocketError("unsafe host characters for RSYNC_CONNECT_PROG")

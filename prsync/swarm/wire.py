@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import json
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -38,6 +37,8 @@ def encode(kind: Message, body: bytes = b"") -> bytes:
 
 
 def encode_json(kind: Message, **fields: Any) -> bytes:
+    import json  # not wanted in a session without mirrors
+
     return encode(kind, json.dumps(fields).encode())
 
 
