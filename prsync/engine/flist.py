@@ -193,6 +193,8 @@ class Tap:
     def __init__(self, lister: Lister) -> None:
         self.context = lister.context
         self.lister = lister
+        self.parts: list[bytes] = []
+        """What came out of each call into the core."""
         self.handle: Any = ffi.gc(lib.ps_lister_tap_new(self.context.handle, lister.handle), lib.ps_lister_tap_free)
 
     def first(self) -> bytes:
@@ -208,6 +210,7 @@ class Tap:
         data = b""
         while True:
             status = self.context.check(lib.ps_lister_tap_run(self.handle, more, out, size))
-            data += bytes(ffi.buffer(out[0], size[0]))
+            self.parts.append(bytes(ffi.buffer(out[0], size[0])))
+            data += self.parts[-1]
             if status is not Status.FULL:
                 return status is Status.DONE, data

@@ -120,6 +120,7 @@ class Sent:
         if names is not None:
             self.lister.names(names)
         self.tap = Tap(self.lister)
+        self.parts = self.tap.parts
         self.first = self.tap.first()
         self.more = b""
         done = not options.get("inc_recurse")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from prsync.engine.context import Status
 from prsync.engine.native import lib
+from prsync.engine.sums import Sum, hash_bytes
 from prsync.errors import EngineError, ExitCode
 from tests.engine.flist_tools import ARCHIVE, END, Received, Sent, StockSender, shape, wire_entry
 
@@ -165,6 +166,26 @@ def test_roundtrip_checksums_are_those_of_the_files(tree: pathlib.Path) -> None:
             assert entry.checksum == hashlib.md5((tree / "f").read_bytes()).digest()
         if not stat.S_ISREG(entry.mode):
             assert entry.checksum == bytes(16)
+
+
+@pytest.mark.parametrize("incremental", [0, 1])
+def test_list_with_checksums_comes_out_while_files_are_read(tmp_path: pathlib.Path, incremental: int) -> None:
+    (tmp_path / "d").mkdir()
+    for name in "abcd":
+        with open(tmp_path / "d" / name, "wb") as file:
+            file.truncate(20 << 20)
+    options = {**ARCHIVE, "checksum": 1, "inc_recurse": incremental}
+    sent = Sent(tmp_path, [b""], **options)
+    assert len([part for part in sent.parts if b"c" in part or b"d" in part]) >= 3, sent.parts
+    received = Received(**options)
+    received.take_all(sent.first, sent.more)
+    assert [shape(e) for e in received.entries()] == [shape(e) for e in sent.entries()]
+    zeros = xxhash_of_zeros(20 << 20)
+    assert [e.checksum for e in received.entries() if stat.S_ISREG(e.mode)] == [zeros] * 4
+
+
+def xxhash_of_zeros(count: int) -> bytes:
+    return hash_bytes(Sum.XXH128, bytes(count))
 
 
 def test_roundtrip_size_beyond_four_gibibytes(tmp_path: pathlib.Path) -> None:

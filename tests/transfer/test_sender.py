@@ -8,10 +8,12 @@ import random
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 
-from prsync.transfer.sender import MESSAGE_LIMIT, message_code, pieces
+from prsync.engine.context import Status
+from prsync.transfer.sender import MESSAGE_LIMIT, Sender, Want, message_code, pieces
 
 STOCK = shutil.which("rsync")
 SERVER = pathlib.Path(__file__).parent / "rsh_sender.py"
@@ -226,6 +228,29 @@ def test_sender_messages_stay_below_what_a_peer_takes() -> None:
     assert b"".join(pieces(long)) == long
     assert max(map(len, pieces(long))) == MESSAGE_LIMIT
     assert list(pieces(b"")) == []
+
+
+class FullSend:
+    """A core that wants little output to be taken before it goes on."""
+
+    context = types.SimpleNamespace(drain_log=lambda: ())
+    steps = 0
+
+    def step(self) -> Status:
+        self.steps += 1
+        return Status.FULL
+
+    def out(self) -> memoryview:
+        return memoryview(b"little")
+
+    def frames(self) -> tuple[bytes, ...]:
+        return ()
+
+
+def test_sender_hands_out_what_the_core_wants_written() -> None:
+    core = FullSend()
+    assert Sender(core, lambda code, text: None).run() is Want.OUTPUT  # type: ignore[arg-type]
+    assert core.steps == 1
 
 
 @pytest.mark.parametrize("code, expected", [(1, 1), (2, 2), (3, 3), (4, 4), (5, 3), (6, None), (7, 2), (8, 3)])
