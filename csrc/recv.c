@@ -84,6 +84,11 @@ void recv_write_behind(ps_recv *r) { r->behind = true; }
 
 bool recv_settle(ps_recv *r) {
     if (!r->pool || !out_pool_under_way(r->pool)) return false;
+    if (r->small && r->gathered != r->own_room && (r->state == RECV_TOKENS || r->state == RECV_SUM)) {
+        /* Half a file has come: its batch goes now, and is filled anew before the rest is there. */
+        memcpy(r->own_room, r->gathered, (size_t)r->offset);
+        r->gathered = r->own_room;
+    }
     recv_settle_some(r, true);
     return true;
 }
