@@ -13,7 +13,14 @@
 
 typedef enum { RSYNCD_LIST, RSYNCD_REPLY, RSYNCD_TOKENS, RSYNCD_SUM, RSYNCD_DONE } rsyncd_state;
 
+#define SESSION_REQUESTS 8u
+
+typedef struct rsyncd_request {
+    u32 id, left;
+} rsyncd_request;
+
 typedef struct rsyncd_entry {
+    u32 request, number; /* index of its request; its own number there */
     u32 path, path_len;  /* in names */
     u64 size, offset, length, got;
     u64 start;           /* where the reply for its file begins */
@@ -26,8 +33,8 @@ struct ps_rsyncd {
     ps_ctx *c;
     ps_fetch_memory *m;
     fetch_writer writer;
-    u32 request, count, left, current; /* current: the entry whose data come */
-    u32 first;                         /* number of the first entry in the request */
+    rsyncd_request requests[SESSION_REQUESTS];
+    u32 request_count, count, left, current; /* current: the entry whose data come */
     bool append, last_part;
     rsyncd_entry *entries;
     ps_arena names;
@@ -44,10 +51,16 @@ struct ps_rsyncd {
     u64 held_at;
 };
 
-static bool read_entries(ps_rsyncd *r, const u8 *data, size_t len) {
+static bool read_entries(ps_rsyncd *r, u32 request, const u8 *data, size_t len, u32 count) {
+    if (!count || count > FETCH_ENTRIES || r->request_count == SESSION_REQUESTS) return false;
+    rsyncd_entry *grown = realloc(r->entries, (r->count + count) * sizeof *grown);
+    if (!grown) return false;
+    r->entries = grown;
+    r->requests[r->request_count] = (rsyncd_request){request, count};
     ps_reader in = rd_make(data, len);
-    for (u32 i = 0; i < r->count; i++) {
-        rsyncd_entry *e = &r->entries[i];
+    for (u32 i = 0; i < count; i++) {
+        rsyncd_entry *e = &r->entries[r->count + i];
+        *e = (rsyncd_entry){.request = r->request_count, .number = i};
         e->path_len = rd_u16(&in);
         const u8 *path = rd_bytes(&in, e->path_len);
         e->size = rd_u64(&in);
@@ -58,38 +71,39 @@ static bool read_entries(ps_rsyncd *r, const u8 *data, size_t len) {
         e->ndx = -1;
         if (!rd_ok(&in) || (e->path = arena_put(&r->names, path, e->path_len)) == PS_NO_OFFSET) return false;
     }
+    r->request_count++;
+    r->count += count;
+    r->left += count;
+    flist_decoder_limit(r->decoder, r->count + LIST_SPARE);
     return true;
 }
 
 ps_rsyncd *ps_rsyncd_new(ps_ctx *c, ps_fetch_memory *m, uint32_t request, const uint8_t *entries, size_t len, uint32_t count,
                          bool append) {
     ps_rsyncd *r = calloc(1, sizeof *r);
-    if (!r || !count || count > FETCH_ENTRIES) {
-        free(r);
-        return NULL;
-    }
+    if (!r) return NULL;
     r->c = c;
     r->m = m;
-    r->request = request;
-    r->count = r->left = count;
     r->append = append;
     r->last_part = true;
     fetch_writer_init(&r->writer, m);
     mux_in_init(&r->in);
     mux_out_init(&r->out);
     r->ndx_in = r->ndx_out = ndx_state_make();
-    r->entries = calloc(count, sizeof *r->entries);
     r->all = flists_new(c);
     r->tokens = token_in_new(c);
     r->decoder = r->all ? flist_decoder_new(c, r->all, NULL) : NULL;
-    if (r->decoder) flist_decoder_limit(r->decoder, count + LIST_SPARE);
-    if (r->entries && r->tokens && r->decoder && read_entries(r, entries, len)) return r;
+    if (r->tokens && r->decoder && read_entries(r, request, entries, len, count)) return r;
     ps_rsyncd_free(r);
     return NULL;
 }
 
+bool ps_rsyncd_add(ps_rsyncd *r, uint32_t request, const uint8_t *entries, size_t len, uint32_t count) {
+    return !r->append && read_entries(r, request, entries, len, count);
+}
+
 void ps_rsyncd_part(ps_rsyncd *r, uint32_t first, bool last) {
-    r->first = first;
+    for (u32 i = 0; i < r->count; i++) r->entries[i].number = first + i;
     r->last_part = last;
 }
 
@@ -117,12 +131,15 @@ void ps_rsyncd_sent(ps_rsyncd *r, size_t n) { buf_consume(&r->out.out, n); }
 static int broken(ps_rsyncd *r, const char *what) { return ps_fail(r->c, 2, 0, "the rsyncd broke the protocol: %s", what); }
 
 static void settle(ps_rsyncd *r, u32 entry) {
+    rsyncd_request *request = &r->requests[r->entries[entry].request];
     r->entries[entry].settled = true;
     r->left--;
+    if (!--request->left && r->last_part) fetch_note(r->m, PS_RECORD_DONE, request->id, 0, 0);
 }
 
 static void missing(ps_rsyncd *r, u32 entry, u32 reason) {
-    fetch_note(r->m, PS_RECORD_MISSING, r->request, r->first + entry, reason);
+    const rsyncd_entry *e = &r->entries[entry];
+    fetch_note(r->m, PS_RECORD_MISSING, r->requests[e->request].id, e->number, reason);
     settle(r, entry);
 }
 
@@ -252,7 +269,7 @@ static int take_literal(ps_rsyncd *r, const u8 *data, size_t len) {
             continue;
         }
         size_t n = e->length - e->got < len ? (size_t)(e->length - e->got) : len;
-        size_t took = fetch_write(&r->writer, r->request, r->first + r->current, r->at, data, n);
+        size_t took = fetch_write(&r->writer, r->requests[e->request].id, e->number, r->at, data, n);
         e->got += took;
         r->at += took;
         if (took < n) {
@@ -324,7 +341,6 @@ static int take_list(ps_rsyncd *r) {
 
 /* Everything is settled. A session of whole files ends as rsync's do, so that its log shows no error. */
 static int end(ps_rsyncd *r) {
-    if (r->last_part) fetch_note(r->m, PS_RECORD_DONE, r->request, 0, 0);
     r->state = RSYNCD_DONE;
     ps_buf b = {0};
     for (int i = 0; i < 5 && !r->append; i++) buf_ndx(&b, &r->ndx_out, r->c->o.protocol, PS_NDX_DONE);

@@ -43,7 +43,7 @@ const uint8_t *ps_fetch_frames(const ps_fetch *f, size_t *len); /* u32 length, b
 void ps_fetch_frames_clear(ps_fetch *f);
 uint32_t ps_fetch_open_requests(const ps_fetch *f);
 
-/* One session with a stock rsyncd, for one request; begins where multiplexing is on. append: ranges of one file, which the
+/* One session with a stock rsyncd; begins where multiplexing is on. append: ranges of one file, which the
  * session has listed as its only argument (rsync's --append, protocol-spec/classic.md: ranges), and is cut after the last; else
  * files by --files-from, each sent from its first range to its end (with --append where that is not its beginning). Ranges of a
  * file follow each other. The context holds the negotiated parameters. */
@@ -51,9 +51,12 @@ typedef struct ps_rsyncd ps_rsyncd;
 ps_rsyncd *ps_rsyncd_new(ps_ctx *c, ps_fetch_memory *m, uint32_t request, const uint8_t *entries, size_t len, uint32_t count,
                          bool append);
 void ps_rsyncd_free(ps_rsyncd *r);
+/* Another request for files by --files-from that the session serves, before its first step. False: it cannot be read, or there are
+ * too many of them. */
+bool ps_rsyncd_add(ps_rsyncd *r, uint32_t request, const uint8_t *entries, size_t len, uint32_t count);
 /* The session serves a part of the request: `first`, the number of its first entry; the DONE record follows the `last` part. */
 void ps_rsyncd_part(ps_rsyncd *r, uint32_t first, bool last);
-/* As ps_fetch_feed and ps_fetch_step. PS_DONE: everything that was asked for has come or is missing (a DONE record says so); a
+/* As ps_fetch_feed and ps_fetch_step. PS_DONE: everything that was asked for has come or is missing (DONE records say so); a
  * session of whole files has been told to end. */
 int ps_rsyncd_feed(ps_rsyncd *r, const uint8_t *data, size_t len);
 int ps_rsyncd_step(ps_rsyncd *r);

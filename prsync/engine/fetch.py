@@ -102,7 +102,7 @@ class PeerFetch:
 
 
 class RsyncdFetch:
-    """One session with a stock rsyncd for one request, after its handshake; the context holds what was negotiated.
+    """One session with a stock rsyncd, after its handshake; the context holds what was negotiated.
 
     append: ranges of the one file that the session lists; else files by --files-from, each from its first range to its end.
     """
@@ -120,6 +120,11 @@ class RsyncdFetch:
     def close(self) -> None:
         """Gives the slot in use back; nothing more may be called."""
         ffi.release(self._handle)
+
+    def add(self, request: int, count: int, entries: bytes) -> None:
+        """Another request for files by --files-from, before the first step."""
+        if not lib.ps_rsyncd_add(self._handle, request, entries, len(entries), count):
+            raise ValueError("a request that cannot be read")
 
     def part(self, first: int, last: bool) -> None:
         """The session serves a part of the request that begins with entry `first`; whether it is the last."""

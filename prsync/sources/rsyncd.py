@@ -29,9 +29,14 @@ OLDEST_PROTOCOL = 30
 WHOLE_ARGUMENTS = (b"--server", b"--sender", b"-Re.LsfxCIvu", b"--no-implied-dirs", b"--files-from=-", b"--from0", b".")
 RANGE_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvu", b".")
 EMPTY_FILTER_LIST = bytes(4)
+SESSION_REQUESTS = 8
 PASSED_OVER = 1 << 20  # bytes between two ranges that cost less than another connection
 SUMS = {"xxh128": "XXH128", "xxh3": "XXH3", "xxh64": "XXH64", "md5": "MD5", "md4": "MD4", "sha1": "SHA1", "none": "NONE"}
 CLOSE_NOW = struct.pack("ii", 1, 0)
+
+
+def encode_entries(entries: list[Entry]) -> bytes:
+    return b"".join(map(encode_entry, entries))
 
 
 class Part(NamedTuple):
@@ -61,7 +66,7 @@ def parts_of(entries: list[Entry]) -> list[Part]:
 
 
 class RsyncdSource:
-    """Requests are served one after the other, each in a session of its own, or in several."""
+    """Requests for whole files or gaps of several share sessions; one for ranges of a file has one of its own, or several."""
 
     def __init__(self, settings: SourceSettings, memory: Memory, flush: Flush, slot_free: SlotFree) -> None:
         self._settings = settings
@@ -70,7 +75,8 @@ class RsyncdSource:
         self._slot_free = slot_free
         self._waiting: deque[tuple[int, list[Entry]]] = deque()
         self._wake = trio.Event()
-        self._current: tuple[int, trio.CancelScope] | None = None
+        self._current: set[int] = set()  # requests of the session that runs
+        self._scope = trio.CancelScope()
         self._engine: RsyncdFetch | None = None
         self._ends: dict[int, int] = {}  # where what is wanted of a request's file ends, since it shrank
 
@@ -80,14 +86,16 @@ class RsyncdSource:
 
     def shrink(self, request: int, end: int) -> None:
         self._ends[request] = end
-        if self._engine is not None and self._current and self._current[0] == request:
+        if self._engine is not None and request in self._current:
             self._engine.shrink(end)
 
     def cancel(self, request: int) -> None:
         self._ends.pop(request, None)
         self._waiting = deque(entry for entry in self._waiting if entry[0] != request)
-        if self._current and self._current[0] == request:
-            self._current[1].cancel()
+        if request in self._current:
+            self._current.discard(request)
+            if not self._current:
+                self._scope.cancel()
 
     async def run(self, opened: Callable[[], None]) -> None:
         """Open at once: the first request shows whether the rsyncd answers."""
@@ -98,20 +106,37 @@ class RsyncdSource:
                 await self._wake.wait()
                 continue
             request, entries = self._waiting.popleft()
-            with trio.CancelScope() as scope:
-                self._current = (request, scope)
-                for part in parts_of(entries):
-                    beyond = request in self._ends and part.entries[0].offset >= self._ends[request]
-                    if part.last or not beyond:
-                        await self._serve(request, part)
-            self._current = None
+            parts = parts_of(entries)
+            shared = [(request, parts[0])]
+            while not parts[0].cut and self._waiting and len(shared) < SESSION_REQUESTS:
+                (other,) = parts_of(self._waiting[0][1])[:1]
+                if other.cut:
+                    break
+                shared.append((self._waiting.popleft()[0], other))
+            with trio.CancelScope() as self._scope:
+                self._current = {number for number, _ in shared}
+                if parts[0].cut:
+                    await self._serve_ranges(request, parts)
+                else:
+                    await self._serve(shared)
+            self._current = set()
             self._ends.pop(request, None)
 
-    async def _serve(self, request: int, part: Part) -> None:
-        connection, rest, context = await trio.to_thread.run_sync(self._open, part, abandon_on_cancel=True)
-        entries = b"".join(map(encode_entry, part.entries))
-        engine = RsyncdFetch(context, self._memory, request, len(part.entries), entries, part.cut)
+    async def _serve_ranges(self, request: int, parts: list[Part]) -> None:
+        for part in parts:
+            beyond = request in self._ends and part.entries[0].offset >= self._ends[request]
+            if part.last or not beyond:
+                await self._serve([(request, part)])
+
+    async def _serve(self, shared: list[tuple[int, Part]]) -> None:
+        """A session for parts of requests; for a single one of a request's ranges."""
+        request, part = shared[0]
+        whole = part._replace(entries=[entry for _, each in shared for entry in each.entries])
+        connection, rest, context = await trio.to_thread.run_sync(self._open, whole, abandon_on_cancel=True)
+        engine = RsyncdFetch(context, self._memory, request, len(part.entries), encode_entries(part.entries), part.cut)
         engine.part(part.first, part.last)
+        for other, each in shared[1:]:
+            engine.add(other, len(each.entries), encode_entries(each.entries))
         connection.setblocking(False)
         if part.cut:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_NOW)

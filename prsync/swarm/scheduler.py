@@ -18,6 +18,7 @@ from prsync.protocol.frames import SourceKind, SourceReport, Verdict
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Request, Shrink, Source, TakeOver, Unit, UnitKind
 
 RATE_WEIGHT = 0.3
+WINDOW = 4  # requests that a source holds at once
 REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
 REQUEST_BYTES_MAX = 16 << 20
 STEAL_GAIN = 1.5  # stealing must make the work end this much sooner
@@ -50,9 +51,8 @@ class Scheduler:
     # ---- what has happened -----------------------------------------------------------------
 
     def add_source(self, source: int, url: str, kind: int, now: float, origin: bool = False) -> None:
-        """A nominated source; it gets work once it is open. One connection, one long range at a time for a stock rsyncd."""
-        window = 1 if kind == SourceKind.RSYNCD else 4
-        self.sources[source] = Source(source, url, kind, origin, window, last_progress=now)
+        """A nominated source; it gets work once it is open."""
+        self.sources[source] = Source(source, url, kind, origin, WINDOW, last_progress=now)
 
     def source_open(self, source: int, now: float) -> None:
         entry = self.sources[source]
@@ -74,7 +74,10 @@ class Scheduler:
         source.overtaken, source.silent, source.hushed = False, 0.0, False
         source.backoff = limits.BACKOFF_SECONDS
         source.refusals = 0
-        _measure(source, size, now)
+        if entry.unit.sparse:
+            source.sample_at = -1.0  # what goes to and fro between small gaps is not its rate
+        else:
+            _measure(source, size, now)
 
     def finished(self, request: int, now: float) -> None:
         """The whole request was delivered (verified or not: bad pieces are told apart)."""
@@ -87,8 +90,7 @@ class Scheduler:
             return
         source = self.sources[entry.source]
         for unit in remaining:
-            if stale:
-                source.stale_files += 1
+            source.stale_files += stale
             self.waiting.appendleft(attrs.evolve(unit, excluded=unit.excluded | {source.id}))
 
     def busy(self, source: int, seconds: float, remaining: Iterable[Unit], now: float) -> list[Action]:
@@ -133,8 +135,7 @@ class Scheduler:
         self.waiting.extendleft(remaining)
 
     def corrupt(self, source: int, remaining: Iterable[Unit], now: float) -> list[Action]:
-        """A piece, or a small file, did not match its digest: the source is dropped, everything of it comes from elsewhere.
-        `remaining`: all that it was asked for and has not delivered, the bad part included."""
+        """A piece, or a small file, did not match its digest. `remaining`: all that was asked of the source and has not come."""
         entry = self.sources[source]
         entry.bad_pieces += 1
         self._take_back(entry, (attrs.evolve(unit, excluded=unit.excluded | {source}) for unit in remaining), now)
@@ -209,9 +210,6 @@ class Scheduler:
     def _usable(self, source: Source, now: float) -> bool:
         return source.open and source.dropped is None and now >= source.blocked_until
 
-    def _live(self, source: Source) -> bool:
-        return source.dropped is None
-
     def _counts(self, source: Source) -> bool:
         """Whether the origin waits for the source: not for one that keeps saying that it is busy."""
         return source.dropped is None and source.refusals < FAILURES_MAX
@@ -239,9 +237,14 @@ class Scheduler:
         return None
 
     def _leaves(self, source: Source, unit: Unit, now: float) -> bool:
-        """A stock rsyncd sends much that is not wanted, or needs a connection for each gap: small gaps are left to peers, unless
-        those would be busy with them for long, or stand still."""
-        if source.kind != SourceKind.RSYNCD or not unit.sparse:
+        """A stock rsyncd sends one long range at a time, but files of several bundles in a session. For small gaps it sends much
+        that is not wanted, or needs a connection for each: they are left to peers, unless those would be busy with them for long,
+        or stand still."""
+        if source.kind != SourceKind.RSYNCD:
+            return False
+        if any(UnitKind.PIECES in (unit.kind, r.unit.kind) for r in source.requests.values()):
+            return True
+        if not unit.sparse:
             return False
         peers = [s for s in self.sources.values() if s.kind != SourceKind.RSYNCD and not s.origin and self._usable(s, now)]
         able = [s for s in peers if self._may_have(s, unit) and (not s.requests or now - s.last_progress < 2 * REQUEST_SECONDS)]
@@ -255,7 +258,7 @@ class Scheduler:
         target = min(max(int(source.speed * REQUEST_SECONDS), limits.BUNDLE_BYTES), REQUEST_BYTES_MAX)
         if source.kind == SourceKind.RSYNCD:
             # Long ranges only: its fair share of the file, never less than the shortest range.
-            speeds = sum(s.speed for s in self.sources.values() if self._live(s) and s.open)
+            speeds = sum(s.speed for s in self.sources.values() if s.dropped is None and s.open)
             target = max(self.policy.range_min, int(unit.size * source.speed / max(speeds, 1.0)))
         pieces = unit.last - unit.first
         wanted = max(1, target * pieces // max(unit.size, 1))
@@ -322,7 +325,7 @@ class Scheduler:
         return max(self.policy.stall_seconds, self.policy.origin_stall_seconds) if source.origin else self.policy.stall_seconds
 
     def _give_up(self) -> list[Action]:
-        live = [s.id for s in self.sources.values() if self._live(s)]
+        live = [s.id for s in self.sources.values() if s.dropped is None]
         lost = [u for u in self.waiting if not any(s not in u.excluded for s in live)]
         if lost:
             self.waiting = deque(u for u in self.waiting if u not in lost)
@@ -332,7 +335,8 @@ class Scheduler:
         """Take work over from the request that would end last, if that makes it end clearly sooner."""
         if source.overtaken or any(self._may_have(source, unit) for unit in self.waiting):
             return []
-        candidates = [r for r in self.requests.values() if r.source != source.id and self._may_take(source, r, now)]
+        others = [r for r in self.requests.values() if r.source != source.id and r.started < now]  # asked for, by earlier decisions
+        candidates = [r for r in others if self._may_take(source, r, now)]
         if not candidates:
             return []
         victim = max(candidates, key=lambda r: self._seconds_left(r, now))

@@ -24,7 +24,7 @@ from prsync.session.index_place import index_place, prepare
 from prsync.sources.addresses import parse_source_url
 from prsync.sources.base import Entry, Source, SourceRefused, SourceSettings, encode_entry
 from prsync.sources.factory import make_source
-from prsync.sources.rsyncd import Part, parts_of
+from prsync.sources.rsyncd import Part, RsyncdSource, parts_of
 
 RECORD = struct.Struct("<IIIIIIQ")
 DATA, MISSING, DONE, BUSY = range(4)
@@ -206,6 +206,30 @@ async def test_source_gaps_that_lie_far_apart_come_with_the_entries_numbers(tree
     big = (tree / "big").read_bytes()
     assert [bytes(bench.data[1, i]) for i in range(len(ranges))] == [big[at : at + n] for at, n in ranges]
     assert bench.notes == [(DONE, 1, 0, 0)]
+
+
+async def test_rsyncd_serves_requests_for_files_in_one_session(
+    tree: pathlib.Path, rsyncd: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[int] = []
+    open_session = RsyncdSource._open
+    monkeypatch.setattr(RsyncdSource, "_open", lambda self, part: opened.append(len(part.entries)) or open_session(self, part))
+    bench = Bench(rsyncd + "m", SourceKind.RSYNCD)
+    absent = encode_entry(Entry(b"gone", 3, 1_600_000_000, bytes(32), 0, 3))
+
+    async def work() -> None:
+        bench.source.request(1, 2, entry_of(tree, "small") + absent)
+        bench.source.request(2, 2, entry_of(tree, "d/e/file", 5, 7) + entry_of(tree, "d/e/file", 90, 7))
+        bench.source.request(3, 1, entry_of(tree, "big", 5, 5))
+        bench.source.request(4, 1, entry_of(tree, "d/e/file"))
+        await bench.until(lambda: bench.ended(1, 2, 3, 4))
+
+    await serve(bench, work)
+    assert opened == [2, 2, 1, 1] or opened == [4, 1, 1]
+    assert bytes(bench.data[1, 0]) == b"hello" and (MISSING, 1, 1, 1) in bench.notes
+    assert (bytes(bench.data[2, 0]), bytes(bench.data[2, 1])) == (b"x" * 7, b"x" * 7)
+    assert bytes(bench.data[3, 0]) == (tree / "big").read_bytes()[5:10] and len(bench.data[4, 0]) == 70_000
+    assert [note[1] for note in bench.notes if note[0] == DONE] in ([1, 2, 3, 4], [2, 1, 3, 4])
 
 
 @pytest.mark.parametrize("ranges, parts", [

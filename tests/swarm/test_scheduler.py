@@ -251,6 +251,13 @@ def test_swarm_with_one_good_source_delivers_every_piece_exactly_once(data: st.D
     assert not innocent & simulation.dropped.keys()
 
 
+def test_work_that_a_decision_has_moved_is_not_moved_again_by_it() -> None:
+    slow = [Model(52_429, lacks=frozenset([1])), Model(52_429), Model(6_931_300, opens=1.0)]
+    fast = [Model(20 * MIB, kind=SourceKind.RSYNCD, opens=2.0), Model(4_677_090, stalls=2.0), Model(10 * MIB)]
+    simulation, _ = simulate([*slow, *fast], [large(1, 51)])
+    assert simulation.delivered == {(1, piece) for piece in range(51)}
+
+
 def test_mirror_that_is_always_busy_keeps_nothing_from_the_origin() -> None:
     scheduler = Scheduler(Policy(stall_seconds=3))
     scheduler.add_source(0, "rsync://o/m", SourceKind.PEER, 0.0, origin=True)
@@ -394,3 +401,28 @@ def test_rest_of_a_request_waits_though_it_was_taken_over_meanwhile() -> None:
     unit = Unit(UnitKind.PIECES, 5, 0, 10, 1000)
     scheduler.opened(99, unit, 4, 70)
     assert [(unit.first, unit.last) for unit in scheduler.waiting] == [(4, 10)]
+
+
+def test_stock_rsyncd_holds_several_bundles_or_one_long_range() -> None:
+    scheduler = with_sources(SourceKind.RSYNCD)
+    for job in range(6):
+        scheduler.add_unit(Unit(UnitKind.BUNDLE, job, 0, 1, 1 << 20))
+    scheduler.add_unit(Unit(UnitKind.PIECES, 9, 0, 100, 100 << 20))
+    assert assigned(scheduler) == {1: [0, 1, 2, 3]}
+    for request in list(scheduler.requests)[:3]:
+        scheduler.finished(request, 0.0)
+    assert assigned(scheduler) == {1: [4, 5]}
+    for request in list(scheduler.requests):
+        scheduler.finished(request, 0.0)
+    assert assigned(scheduler) == {1: [9]}
+    assert assigned(scheduler) == {}
+
+
+def test_small_gaps_say_nothing_about_a_sources_rate() -> None:
+    scheduler = with_sources(SourceKind.RSYNCD)
+    scheduler.add_unit(gaps(0, 100_000))
+    (action,) = scheduler.decide(0.0)
+    assert isinstance(action, Assign)
+    for now in range(10):
+        scheduler.progress(action.request, 1000, float(now))
+    assert scheduler.sources[1].rate == 0.0
