@@ -335,7 +335,7 @@ class Scheduler:
         """Take work over from the request that would end last, if that makes it end clearly sooner."""
         if source.overtaken or any(self._may_have(source, unit) for unit in self.waiting):
             return []
-        others = [r for r in self.requests.values() if r.source != source.id and r.started < now]  # asked for, by earlier decisions
+        others = [r for r in self.requests.values() if r.source != source.id and r.started < now]  # really asked for
         candidates = [r for r in others if self._may_take(source, r, now)]
         if not candidates:
             return []
