@@ -1,9 +1,11 @@
 #include "base.h"
 #include "transfer.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* ---- reader ------------------------------------------------------------------------------ */
 
@@ -431,3 +433,16 @@ int ps_fail(ps_ctx *c, int exit_code, int err, const char *fmt, ...) {
 }
 
 int ps_fail_memory(ps_ctx *c, const char *what) { return ps_fail(c, 22, ENOMEM, "out of memory: %s", what); }
+
+/* ---- threads ----------------------------------------------------------------------------- */
+
+bool thread_start(pthread_t *id, void *(*run)(void *), void *argument) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool ok = pthread_create(id, NULL, run, argument) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return ok;
+}
+
+bool thread_pays(void) { return sysconf(_SC_NPROCESSORS_ONLN) > 1; }

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE 1
 #endif
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
@@ -199,6 +200,11 @@ void ps_log_bytes(ps_ctx *c, int code, const void *text, size_t n);
 /* Records the first failure and returns PS_FAIL. text: one line, no newline, what, where, what to do. */
 int ps_fail(ps_ctx *c, int exit_code, int err, const char *fmt, ...) PS_PRINTF(4, 5);
 int ps_fail_memory(ps_ctx *c, const char *what);
+
+/* A thread of the core's own. It takes no signals: those are for the thread that runs Python's handlers. */
+bool thread_start(pthread_t *id, void *(*run)(void *), void *argument);
+bool thread_pays(void); /* whether there is more than one processor */
+
 /* Appends an event; text may be NULL. false when the array is full: return PS_FULL and go on later. */
 bool ps_event_add(ps_ctx *c, i32 kind, i32 code, i64 a, i64 b, const void *text, size_t n);
 static inline bool ps_events_full(const ps_ctx *c) { return c->events.count >= PS_EVENTS_MAX; }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#define SHARED_LENGTH ((i64)8 << 20) /* from here on a second thread is worth its start */
 #define READ_SIZE ((size_t)512 * 1024)
 #define READ_ALIGN ((size_t)4096)
 #define FILE_STEP (256 * 1024)    /* of a file whose sum is made: the processor's nearer cache holds it until it is hashed */
@@ -291,6 +292,51 @@ int block_sums_range(ps_block_hasher *h, int fd, const ps_sum_head *head, i32 fi
     return PS_OK;
 }
 
+/* The second half of a large file's blocks, for a thread of their own. */
+typedef struct second_half {
+    ps_block_hasher hasher;
+    int fd, status, error;
+    const ps_sum_head *head;
+    i32 first;
+    ps_buf sums;
+} second_half;
+
+static void *sum_second_half(void *argument) {
+    second_half *s = argument;
+    s->status = block_sums_range(&s->hasher, s->fd, s->head, s->first, s->head->count - s->first, &s->sums);
+    s->error = errno;
+    return NULL;
+}
+
+static int sums_by_two(ps_block_hasher *h, second_half *s, ps_buf *out) {
+    pthread_t id;
+    bool threaded = thread_start(&id, sum_second_half, s);
+    int status = block_sums_range(h, s->fd, s->head, 0, s->first, out), error = errno;
+    if (threaded)
+        pthread_join(id, NULL);
+    else
+        sum_second_half(s);
+    errno = status != PS_OK ? error : s->error;
+    if (status != PS_OK || s->status != PS_OK) return PS_FAIL;
+    if (buf_put(out, buf_head(&s->sums), buf_used(&s->sums))) return PS_OK;
+    errno = ENOMEM;
+    return PS_FAIL;
+}
+
+/* The sender can do nothing for a file before it has all its sums: there is a processor to spare, even where both sides are
+ * on one machine. */
 int block_sums_of_fd(ps_block_hasher *h, int fd, const ps_sum_head *head, ps_buf *out) {
-    return block_sums_range(h, fd, head, 0, head->count < 0 ? 0 : head->count, out);
+    i32 count = head->count < 0 ? 0 : head->count;
+    if (head->file_length < SHARED_LENGTH || count < 2 || !thread_pays()) return block_sums_range(h, fd, head, 0, count, out);
+    second_half s = {.fd = fd, .head = head, .first = count / 2};
+    int status = PS_FAIL, error = ENOMEM;
+    if (block_hasher_init(&s.hasher, h->kind, h->seed, false)) {
+        s.hasher.seed_first = h->seed_first;
+        status = sums_by_two(h, &s, out);
+        error = errno;
+    }
+    block_hasher_free(&s.hasher);
+    buf_free(&s.sums);
+    errno = error;
+    return status;
 }

@@ -2,8 +2,6 @@
 #include "out_in.h"
 
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -143,28 +141,23 @@ static void *work(void *argument) {
 
 /* ---- the session's thread --------------------------------------------------------------------- */
 
-/* Signals are for the session's thread: a handler of Python's may be waited for there. */
 static bool start_threads(ps_out_pool *p, const ps_ctx *c) {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     for (; p->thread_count < THREADS; p->thread_count++) {
         pool_thread *t = &p->threads[p->thread_count];
         t->pool = p;
         if (!(t->c = malloc(sizeof *t->c))) break;
         *t->c = *c;
         t->c->log = (ps_buf){0};
-        if (pthread_create(&t->id, NULL, work, t) == 0) continue;
+        if (thread_start(&t->id, work, t)) continue;
         free(t->c);
         break;
     }
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return p->thread_count > 0;
 }
 
 static bool worth_it(void) {
     struct rlimit limit;
-    if (sysconf(_SC_NPROCESSORS_ONLN) < 2 || getrlimit(RLIMIT_NOFILE, &limit) < 0) return false;
+    if (!thread_pays() || getrlimit(RLIMIT_NOFILE, &limit) < 0) return false;
     return limit.rlim_cur >= BATCHES * BATCH_FILES + DESCRIPTORS_LEFT_OVER;
 }
 

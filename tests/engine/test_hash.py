@@ -151,7 +151,7 @@ def test_negative_size_has_no_blocks() -> None:
 
 
 @pytest.mark.parametrize("kind", [Sum.XXH128, Sum.MD5, Sum.MD4])
-@pytest.mark.parametrize("size", [1, 699, 700, 701, 600_123, 1_400_000])
+@pytest.mark.parametrize("size", [1, 699, 700, 701, 600_123, 1_400_000, pytest.param(9_000_001, id="by-two-threads")])
 def test_block_sums_of_a_file_are_those_of_its_blocks(kind: Sum, size: int, tmp_path: pathlib.Path) -> None:
     data = os.urandom(size)
     (tmp_path / "f").write_bytes(data)
