@@ -55,15 +55,15 @@ class Daemon:
             self.process.wait()
 
 
-def launchers(folder: Path) -> tuple[list[str], list[str]]:
-    """The commands for prsync and prsyncd: scripts as `pip install` makes them, for this interpreter."""
+def launchers(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """The commands for prsync, prsyncd and prsyncctl: scripts as `pip install` makes them, for this interpreter."""
     made = []
-    for name, function in ("prsync", "main"), ("prsyncd", "daemon_main"):
+    for name, function in ("prsync", "main"), ("prsyncd", "daemon_main"), ("prsyncctl", "control_main"):
         path = folder / name
         path.write_text(f"#!{sys.executable}\nimport sys\nfrom prsync.cli import {function}\nsys.exit({function}())\n")
         path.chmod(0o755)
         made.append([str(path)])
-    return made[0], made[1]
+    return made[0], made[1], made[2]
 
 
 def start_daemon(command: Sequence[str], config: Path, address: str, port: int, log: Path) -> Daemon:

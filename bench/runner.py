@@ -41,7 +41,7 @@ class Bench:
 
     def __init__(self, folder: Path, divisor: int, rounds: int, say: Callable[[str], None]) -> None:
         self.folder, self.divisor, self.rounds, self.say = folder, divisor, rounds, say
-        self.client, self.daemon = launchers(folder)
+        self.client, self.daemon, self.control = launchers(folder)
         self.source, self.basis, self.destination = folder / "source", folder / "basis", folder / "destination"
         self.log = folder / "client.log"
 
@@ -78,21 +78,26 @@ class Bench:
                 started["prsyncd"] = [self._start("prsyncd", ORIGIN, ORIGIN_PORT)]
             if "swarm" in wanted:
                 addresses = [f"127.0.0.{number + 2}" for number in range(workload.mirrors)]
-                mirrors = [self._start("prsyncd", address, ORIGIN_PORT) for address in addresses]
-                origin = self._start("prsyncd", ORIGIN, ORIGIN_PORT, addresses)
+                mirrors = [self._start("prsyncd", address, ORIGIN_PORT, in_swarm=True) for address in addresses]
+                origin = self._start("prsyncd", ORIGIN, ORIGIN_PORT, addresses, in_swarm=True)
                 started["swarm"] = [origin, *mirrors]
             yield started
         finally:
             for daemon in (each for group in started.values() for each in group):
                 daemon.stop()
 
-    def _start(self, kind: str, address: str, port: int, mirrors: Sequence[str] = ()) -> Daemon:
+    def _start(self, kind: str, address: str, port: int, mirrors: Sequence[str] = (), *, in_swarm: bool = False) -> Daemon:
+        """in_swarm: with the digests of all files, as a mirror's operator or `prsync-mirror` sees to."""
         config = self.folder / f"{kind}-{address}.conf"
         own = f"state dir = {self.folder}/state-{address}\n" if kind == "prsyncd" else ""
+        own += "digest index = yes\n" if in_swarm else ""
         lines = "".join(f"mirror = rsync://{each}:{ORIGIN_PORT}/data/\n" for each in mirrors)
         config.write_text(f"use chroot = no\nuid = root\ngid = root\n{own}[data]\npath = {self.source}\n{lines}")
         command = self.daemon if kind == "prsyncd" else [STOCK, "--daemon"]
-        return start_daemon(command, config, address, port, self.folder / f"{kind}-{address}.log")
+        daemon = start_daemon(command, config, address, port, self.folder / f"{kind}-{address}.log")
+        if in_swarm:
+            subprocess.run([*self.control, f"--config={config}", "index", "data"], check=True, stdout=subprocess.DEVNULL)
+        return daemon
 
     def _compare(self, workload: Workload, pairs: Sequence[str], daemons: dict[str, list[Daemon]]) -> list[Figures]:
         memory = {pair: self._once(workload, pair, daemons, sampling=True) for pair in pairs}
