@@ -45,6 +45,8 @@ def pull(
         raise StartError(
             "prsync: --mirrors=only: no mirrors there, or not with these options; use --mirrors=auto to take its own data"
         )
+    if fetcher is not None and negotiated.nominate:
+        fetcher.prepare()
     session = PullSession(request, handshake, negotiated, prepared, fetcher)
     return session.run()
 

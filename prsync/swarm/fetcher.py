@@ -1,8 +1,8 @@
 """The fetcher: a client's child process that speaks to every source, so that strangers' bytes are parsed beside the process that
 can write, not inside it. What it receives lies in shared memory; records say what is where.
 
-It is forked, idle, before the main process connects. On GO it imports what it needs, gives up its rights, then touches the
-network.
+It is forked, idle, before the main process connects. On PREPARE it imports what it needs and gives up its rights; on GO it
+touches the network.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prsync.errors import ExitCode, PrsyncError
-from prsync.swarm.wire import Message, Messages
+from prsync.swarm.wire import Message, Messages, encode
 
 SLOT_BYTES = 256 << 10
 SLOTS = 32
@@ -70,6 +70,11 @@ class FetcherHandle:
         """Queues a message; for a fetcher that has ended it is dropped."""
         if self.alive:
             self._outbox += message
+
+    def prepare(self) -> None:
+        """Lets it load what it needs while the main process does the same: there will be a swarm, of mirrors not known yet."""
+        self.post(encode(Message.PREPARE))
+        self.write()
 
     def hand_over(self, connection: socket.socket) -> None:
         """The next message that is posted speaks of the connection, which is the fetcher's from now on."""
@@ -159,15 +164,22 @@ def _child(connection: socket.socket, memory: mmap.mmap) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _close_all_but(connection.fileno())
     messages = Messages()
-    while True:
-        data, descriptors, _, _ = socket.recv_fds(connection, RECEIVE_BYTES, 8)
-        if not data:
-            return 0
-        received = list(messages.feed(data))
-        if received:
-            break
-    kind, body = received[0]
-    if kind is not Message.GO:
+    received: list[tuple[Message, bytes]] = []
+    handed: list[int] = []
+
+    def first_of_next() -> Message | None:
+        while not received:
+            data, descriptors, _, _ = socket.recv_fds(connection, RECEIVE_BYTES, 8)
+            if not data:
+                return None
+            handed.extend(descriptors)
+            received.extend(messages.feed(data))
+        return received[0][0]
+
+    kind = first_of_next()
+    if kind is Message.PREPARE:
+        del received[0]
+    elif kind is None:
         return 0
     import json
 
@@ -177,11 +189,13 @@ def _child(connection: socket.socket, memory: mmap.mmap) -> int:
     from prsync.sources import factory
     from prsync.swarm.fetcher_run import Fetcher
 
-    go: dict[str, Any] = json.loads(body)
     factory.preload()
     _confine()
+    if first_of_next() is not Message.GO:
+        return 0
+    go: dict[str, Any] = json.loads(received[0][1])
     fetcher = Fetcher(connection, memory, SLOT_BYTES, go, messages)
-    trio.run(fetcher.run, received[1:], descriptors)
+    trio.run(fetcher.run, received[1:], handed)
     return 0
 
 

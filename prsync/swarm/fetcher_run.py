@@ -151,7 +151,7 @@ class Fetcher:
         if running:
             running.ended.set()
         self._holders = {r: s for r, s in self._holders.items() if s != number}
-        await self._flush()
+        self._report_records()
         self._send(encode_json(Message.CLOSED, id=number, reason=reason, refused=refused))
 
     def _handed_over(self, fields: dict[str, Any]) -> tuple[socket.socket, bytes] | None:
@@ -182,6 +182,10 @@ class Fetcher:
             self._out_ready.set()
 
     async def _flush(self) -> None:
+        """What has come is reported once all sources that are ready now have had their turn: one message for all of them."""
+        self._out_ready.set()
+
+    def _report_records(self) -> None:
         records = self._memory.take_records()
         step = RECORD_BYTES * RECORDS_PER_MESSAGE
         for at in range(0, len(records), step):
@@ -192,9 +196,11 @@ class Fetcher:
 
     async def _report(self, main: trio.socket.SocketType) -> None:
         while True:
+            self._report_records()
             if not self._outbox:
                 self._out_ready = trio.Event()
                 await self._out_ready.wait()
+                continue
             part = bytes(self._outbox[:RECEIVE_BYTES])
             count = await main.send(part)
             del self._outbox[:count]

@@ -14,7 +14,7 @@ SHRINK = struct.Struct("<IQ")  # request, offset in the file
 
 
 class Message(enum.IntEnum):
-    """Main → fetcher: GO (JSON), SOURCE (JSON), FETCH, SHRINK, CANCEL (request), CONSUMED (records), DROP (source),
+    """Main → fetcher: PREPARE, GO (JSON), SOURCE (JSON), FETCH, SHRINK, CANCEL (request), CONSUMED (records), DROP (source),
     REPORT (frame), END.
     Fetcher → main: RECORDS, OPEN (source), CLOSED (JSON), READY."""
 
@@ -27,6 +27,7 @@ class Message(enum.IntEnum):
     REPORT = 7
     END = 8
     SHRINK = 9
+    PREPARE = 10
     RECORDS = 20
     OPEN = 21
     CLOSED = 22

@@ -212,11 +212,16 @@ def test_files_that_came_bad_are_asked_for_again_together(swarm: Swarm) -> None:
     culprit = swarm.mirror("m1", "flip")
     swarm.stock_mirror()
     swarm.start()
-    result = swarm.pull()
-    assert result.returncode == 0, result.stderr
-    assert contents(swarm.folder / "dest") == contents(swarm.tree)
+    for _ in range(10):  # until the culprit was asked at all: the stock daemon may have delivered everything before
+        before = stock_sessions(swarm)
+        result = swarm.pull()
+        assert result.returncode == 0, result.stderr
+        assert contents(swarm.folder / "dest") == contents(swarm.tree)
+        if "corrupt" in swarm.sources(result)[culprit.port]:
+            break
+        shutil.rmtree(swarm.folder / "dest")
     assert "corrupt" in swarm.sources(result)[culprit.port]
-    assert stock_sessions(swarm) <= 20  # the tree has 120 small files
+    assert stock_sessions(swarm) - before <= 20  # the tree has 120 small files
 
 
 def test_swarm_pull_of_a_subdirectory_asks_for_the_right_paths(swarm: Swarm) -> None:
