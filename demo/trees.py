@@ -42,8 +42,9 @@ def make_first(root: Path, size: Size) -> None:
         if (enough_data and status.st_size > SMALL) or (enough_files and status.st_size < SMALL):
             continue
         _take(source, root / name, MTIME + number)
-        files += 1
-        data += status.st_size if stat.S_ISREG(status.st_mode) else 0
+        if stat.S_ISREG(status.st_mode):  # symlinks come on top
+            files += 1
+            data += status.st_size
     _top_up(root, size, files, data)
     _write_large(root / LARGE_FILE, size.large_bytes)
 
@@ -114,10 +115,11 @@ def _take(source: Path, target: Path, mtime: int) -> None:
 def _top_up(root: Path, size: Size, files: int, data: int) -> None:
     """A machine with fewer files: the same ones once more, each with a line of its own, as another version has."""
     names = sorted(p for p in root.rglob("*") if p.is_file() and not p.is_symlink())
+    small = [p for p in names if p.stat().st_size <= SMALL]
     version = 1
     while files < size.files or data < size.small_bytes:
         version += 1
-        for number, source in enumerate(names):
+        for number, source in enumerate(small if small and data >= size.small_bytes else names):
             if files >= size.files and data >= size.small_bytes:
                 return
             target = root / f"version-{version}" / source.relative_to(root)
