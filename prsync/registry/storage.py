@@ -38,6 +38,13 @@ class StorageError(PrsyncError):
     code = ExitCode.FILE_IO
 
 
+def preload() -> None:
+    """Loads what SQLAlchemy would load at its first use, for a process that is about to give up its rights."""
+    storage = LeaseStorage(":memory:")
+    storage.save((Record("", "", b"", 0, 0.0, checked=True),))
+    storage.load()
+
+
 class LeaseStorage:
     """The file of one module's leases. `path` is made where it is missing. Raises StorageError everywhere."""
 

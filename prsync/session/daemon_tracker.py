@@ -68,7 +68,11 @@ def serve_tracker(
 
 def _open(config: Config, module: Module, environment: Mapping[str, str], log: DaemonLog) -> tuple[Tracker, socket.socket]:
     # Before the drop: afterwards its files may not be readable.
-    from prsync.registry.storage import LeaseStorage
+    from prsync.registry.storage import LeaseStorage, preload
+    from prsync.sources import factory
+
+    preload()
+    factory.preload()
 
     known = {**environment, "RSYNC_MODULE_NAME": module.name}
     values = module.values

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pathlib
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -38,3 +40,12 @@ def test_damaged_file_is_refused(tmp_path: pathlib.Path) -> None:
     path.write_bytes(b"garbage" * 1000)
     with pytest.raises(StorageError, match="cannot be used: file is not a database"):
         LeaseStorage(str(path))
+
+
+def test_storage_loads_no_module_once_preloaded(tmp_path: pathlib.Path) -> None:
+    script = (
+        "import sys; from prsync.registry.storage import LeaseStorage, preload; preload(); before = set(sys.modules); "
+        "storage = LeaseStorage(sys.argv[1]); storage.load(); storage.save(()); print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "leases")], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
