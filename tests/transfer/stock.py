@@ -98,9 +98,11 @@ def pump(
     change: Change | None = None,
     stop_after: int | None = None,
     behind: bool = False,
+    most: int | None = None,
 ) -> None:
     """Moves bytes until the receiver is done. `change` may alter what was received; stop_after ends the connection early;
-    behind: small files are put in place by the core's threads."""
+    behind: small files are put in place by the core's threads; most: no more bytes are received at once, and the threads are
+    waited for after each time."""
     if behind:
         receiver.pull.write_behind()
     connection.setblocking(False)
@@ -112,7 +114,7 @@ def pump(
             return
         if need is Need.OUTPUT and not output:
             continue
-        if not select.select([connection], [], [], 0)[0] and receiver.settle():
+        if (most or not select.select([connection], [], [], 0)[0]) and receiver.settle():
             continue
         readers = [] if need is Need.NOTHING else [connection]
         readable, writable, _ = select.select(readers, [connection] if output else [], [], 30)
@@ -125,7 +127,8 @@ def pump(
             del output
             receiver.sent(sent)
         if readable:
-            room = len(receiver.buffer) if stop_after is None else min(len(receiver.buffer), max(stop_after - total, 0))
+            room = min(len(receiver.buffer), most or len(receiver.buffer))
+            room = room if stop_after is None else min(room, max(stop_after - total, 0))
             count = connection.recv_into(receiver.buffer, room) if room else 0
             total += count
             if change and count:
@@ -149,6 +152,7 @@ def pull(
     checksum: bytes = b"xxh128",
     filters: bytes = b"\0\0\0\0",
     behind: bool = False,
+    most: int | None = None,
 ) -> Outcome:
     context = Context()
     options = context.options
@@ -169,7 +173,7 @@ def pull(
         receiver = Receiver(context, None if destination is None else str(destination).encode(), lambda c, t: log.append((c, t)))
         receiver.pull.put(filters)
         try:
-            pump(connection, receiver, change, stop_after, behind)
+            pump(connection, receiver, change, stop_after, behind, most)
             code = int(receiver.exit_code())
         except PrsyncError as problem:
             code, error = int(problem.code), problem.text

@@ -91,6 +91,16 @@ def test_pull_with_threads_updates_old_files(daemon: StockDaemon, tree: Path, tm
     assert stock.same_trees(tree, tmp_path / "dst") == ""
 
 
+@pytest.mark.parametrize("most", [701, 5_003])
+def test_pull_with_threads_waited_for_in_the_middle_of_a_file_equals_source(
+    daemon: StockDaemon, tree: Path, tmp_path: Path, most: int
+) -> None:
+    outcome = stock.pull(daemon, tmp_path / "dst/", behind=True, most=most)
+    assert (outcome.code, outcome.error) == (0, ""), outcome.text()
+    assert unfinished(tree, tmp_path / "dst") == []
+    assert stock.same_trees(tree, tmp_path / "dst") == ""
+
+
 class Obstacle:
     """A directory that takes a file's final name right before its data are used, so that the rename fails."""
 
