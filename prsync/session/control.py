@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from prsync.config import Config, Module, load_config
 from prsync.errors import ConfigError, FileError, UsageError
 from prsync.session.daemon_indexer import open_module
-from prsync.session.index_place import connect, index_place, keeps_digests
+from prsync.session.index_place import ask_line, connect, index_place, keeps_digests
 from prsync.session.indexer import FLAG_WARM
-
-LINE_BYTES = 4096
 
 
 def warm_index(config_path: str, module_name: str, environment: Mapping[str, str]) -> str:
@@ -42,11 +40,6 @@ def _ask_indexer(config: Config, module: Module, environment: Mapping[str, str])
         raise FileError(f"the indexer of module {module.name} cannot be asked: {error.strerror}") from error
     with sock:
         sock.setblocking(True)
-        sock.sendall(bytes([FLAG_WARM, 0]))
-        answer = b""
-        while not answer.endswith(b"\n"):
-            data = sock.recv(LINE_BYTES)
-            if not data:
-                raise FileError(f"the indexer of module {module.name} ended before it was done: see the daemon's log")
-            answer += data
+        ended = f"the indexer of module {module.name} ended before it was done: see the daemon's log"
+        answer = ask_line(sock, bytes([FLAG_WARM, 0]), ended)
     return answer.decode("utf-8", "replace").rstrip("\n")

@@ -8,9 +8,8 @@ from typing import Any
 from prsync.config import Config, Module, load_config
 from prsync.errors import ConfigError, FileError, UsageError
 from prsync.registry.tracker_wire import decode_line, encode_line
-from prsync.session.index_place import connect, index_place, registers, tracker_place
+from prsync.session.index_place import ask_line, connect, index_place, registers, tracker_place
 
-LINE_BYTES = 64 << 10
 ANSWER_SECONDS = 10.0
 HEADS = ("URL", "STATE", "EXPIRES", "BYTES", "SHARE", "LAST REPORT")
 
@@ -51,13 +50,8 @@ def _ask(config: Config, module: Module, environment: Mapping[str, str], message
     try:
         with connect(tracker_place(index_place(config, module, environment))) as sock:
             sock.settimeout(ANSWER_SECONDS)
-            sock.sendall(encode_line(message))
-            answer = b""
-            while not answer.endswith(b"\n"):
-                data = sock.recv(LINE_BYTES)
-                if not data:
-                    raise FileError(f"the tracker of module {module.name} ended before it answered: see the daemon's log")
-                answer += data
+            ended = f"the tracker of module {module.name} ended before it answered: see the daemon's log"
+            answer = ask_line(sock, encode_line(message), ended)
     except (FileNotFoundError, ConnectionRefusedError):
         raise FileError(f"no tracker runs for module {module.name}: is prsyncd running with this configuration?") from None
     except OSError as error:

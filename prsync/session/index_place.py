@@ -17,6 +17,7 @@ from prsync.errors import FileError
 
 SYSTEM_STATE = "/var/lib/prsync"
 NAME_LIMIT = 100  # characters of a module's name that a file's name shows
+ANSWER_BYTES = 64 << 10  # read at once of an answer
 
 
 @attrs.frozen
@@ -150,6 +151,19 @@ def connect(place: IndexPlace) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def ask_line(sock: socket.socket, question: bytes, ended: str) -> bytes:
+    """A helper's answer to a question, with its newline. Raises FileError with the text `ended` where the connection ends first,
+    OSError."""
+    sock.sendall(question)
+    answer = b""
+    while not answer.endswith(b"\n"):
+        data = sock.recv(ANSWER_BYTES)
+        if not data:
+            raise FileError(ended)
+        answer += data
+    return answer
 
 
 @contextlib.contextmanager
