@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import pathlib
+import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -18,3 +20,11 @@ def start_daemon(tmp_path: pathlib.Path) -> Iterator[Callable[..., Daemon]]:
     yield start
     for daemon in running:
         daemon.stop()
+
+
+@pytest.fixture
+def home() -> Iterator[pathlib.Path]:
+    """A folder that processes that are not root can get at: pytest's own is private."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)

@@ -6,7 +6,6 @@ import os
 import pathlib
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 
@@ -24,14 +23,6 @@ from prsync.sources.link import PeerLink
 NONCE = bytes(range(16))
 OWNER = "uid = root\ngid = root\n" if os.geteuid() == 0 else ""
 Start = Callable[..., Daemon]
-
-
-@pytest.fixture
-def home() -> Iterator[pathlib.Path]:
-    """A folder that the tracker, which is never root, can get at: pytest's own is private."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield pathlib.Path(folder)
 
 
 @pytest.fixture

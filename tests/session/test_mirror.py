@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 
@@ -61,14 +60,6 @@ class RunningMirror:
 
 
 StartMirror = Callable[..., RunningMirror]
-
-
-@pytest.fixture
-def home() -> Iterator[pathlib.Path]:
-    """A folder that processes that are not root can get at: pytest's own is private."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.chmod(folder, 0o755)
-        yield pathlib.Path(folder)
 
 
 @pytest.fixture

@@ -83,8 +83,7 @@ def test_swarm_first_pull_takes_all_data_from_mirrors(tree: pathlib.Path, tmp_pa
     assert not pair.receiver.exit_code()
 
 
-def test_swarm_without_digests_leaves_everything_to_the_session(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    pair = make(tree, tmp_path, warm=False)
+def run_without_digests(pair: Pair) -> None:
     for _ in range(20_000):
         try:
             pair.run(200)
@@ -92,6 +91,11 @@ def test_swarm_without_digests_leaves_everything_to_the_session(tree: pathlib.Pa
         except AssertionError:
             pair.origin.digester.retry(True)
             pair.origin.digester.step()
+
+
+def test_swarm_without_digests_leaves_everything_to_the_session(tree: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    pair = make(tree, tmp_path, warm=False)
+    run_without_digests(pair)
     assert contents(tmp_path / "dest") == contents(tree)
     assert pair.delivered == 0
 
@@ -214,9 +218,7 @@ def groups(top: pathlib.Path) -> set[frozenset[str]]:
 
 @pytest.mark.parametrize("late", [False, True], ids=["during", "after"])
 @pytest.mark.parametrize("incremental", [True, False])
-def test_swarm_brings_hard_linked_files_once(
-    tree: pathlib.Path, tmp_path: pathlib.Path, incremental: bool, late: bool
-) -> None:
+def test_swarm_brings_hard_linked_files_once(tree: pathlib.Path, tmp_path: pathlib.Path, incremental: bool, late: bool) -> None:
     link_some(tree)
     pair = make(tree, tmp_path, incremental=incremental)
     for context in (pair.context, pair.origin.context):
@@ -237,13 +239,7 @@ def test_swarm_without_digests_leaves_hard_links_to_the_session(tree: pathlib.Pa
     pair = make(tree, tmp_path, warm=False)
     for context in (pair.context, pair.origin.context):
         context.options.hard_links = 1
-    for _ in range(20_000):
-        try:
-            pair.run(200)
-            break
-        except AssertionError:
-            pair.origin.digester.retry(True)
-            pair.origin.digester.step()
+    run_without_digests(pair)
     assert contents(tmp_path / "dest") == contents(tree)
     assert groups(tmp_path / "dest") == groups(tree)
     assert pair.delivered == 0
