@@ -15,6 +15,7 @@ import attrs
 from prsync.config_reader import Flaw, Item, Place, Reader, Scope, Section, Setting
 from prsync.config_table import FACILITIES, PARAMETERS, Kind, Parameter, Support, Value, squeeze
 from prsync.config_table import Scope as Where
+from prsync.errors import ConfigError
 from prsync.registry.listed import parse_mirror
 
 DEFAULT_CONFIG = "/etc/rsyncd.conf"
@@ -103,6 +104,12 @@ class Config:
     modules: tuple[Module, ...]
     problems: tuple[Problem, ...]
     stamps: tuple[tuple[str, tuple[int, ...]], ...]
+
+    def usable(self) -> Config:
+        """Itself. Raises ConfigError, whose text has a line a problem, where a daemon would not start with it."""
+        if self.fatal:
+            raise ConfigError("\n".join(str(problem) for problem in self.fatal))
+        return self
 
     @property
     def fatal(self) -> tuple[Problem, ...]:

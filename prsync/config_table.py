@@ -85,6 +85,7 @@ def squeeze(name: str) -> str:
 
 
 def _rows() -> tuple[Parameter, ...]:
+    """rsync's table (daemon-parm.txt), a line a parameter: one list, as long as that one, to be compared with it."""
     world, module, not_yet = Scope.GLOBAL, Scope.MODULE, Support.NOT_YET
     text, number, flag, flag3 = Kind.STRING, Kind.INTEGER, Kind.BOOL, Kind.BOOL3
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prsync.config import Config, Module, load_config
-from prsync.errors import ConfigError, FileError, UsageError
+from prsync.errors import FileError, UsageError
 from prsync.session.daemon_indexer import open_module
 from prsync.session.index_place import ask_line, connect, index_place, keeps_digests
 from prsync.session.indexer import FLAG_WARM
@@ -16,9 +16,7 @@ def warm_index(config_path: str, module_name: str, environment: Mapping[str, str
 
     Raises PrsyncError. Without an indexer this process takes the module's user and groups, for good.
     """
-    config = load_config(config_path, environment)
-    if config.fatal:
-        raise ConfigError("\n".join(str(p) for p in config.fatal))
+    config = load_config(config_path, environment).usable()
     module = config.module(module_name)
     if module is None:
         raise UsageError(f"there is no module {module_name} in {config_path}")

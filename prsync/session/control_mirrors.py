@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prsync.config import Config, Module, load_config
-from prsync.errors import ConfigError, FileError, UsageError
+from prsync.errors import FileError, UsageError
 from prsync.registry.tracker_wire import decode_line, encode_line
 from prsync.session.index_place import ask_line, connect, index_place, registers, tracker_place
 
@@ -16,7 +16,7 @@ HEADS = ("URL", "STATE", "EXPIRES", "BYTES", "SHARE", "LAST REPORT")
 
 def show_mirrors(config_path: str, module_name: str, environment: Mapping[str, str]) -> str:
     """The table of a module's leases, a line each. Raises PrsyncError."""
-    config = _load(config_path, environment)
+    config = load_config(config_path, environment).usable()
     module = config.module(module_name)
     if module is None:
         raise UsageError(f"there is no module {module_name} in {config_path}")
@@ -30,20 +30,13 @@ def show_mirrors(config_path: str, module_name: str, environment: Mapping[str, s
 
 def drain_mirror(config_path: str, url: str, drained: bool, environment: Mapping[str, str]) -> str:
     """Has a mirror nominated no more, or again. Raises PrsyncError, also where no module knows the mirror."""
-    config = _load(config_path, environment)
+    config = load_config(config_path, environment).usable()
     for module in config.modules:
         if registers(module.values):
             answer = _ask(config, module, environment, {"do": "drain", "url": url, "drained": drained})
             if answer["drained"]:
                 return f"{url} is nominated {'no more' if drained else 'again'}; its lease stays"
     raise UsageError(f"no module of {config_path} has a lease for {url}: see prsyncctl mirrors MODULE")
-
-
-def _load(path: str, environment: Mapping[str, str]) -> Config:
-    config = load_config(path, environment)
-    if config.fatal:
-        raise ConfigError("\n".join(str(p) for p in config.fatal))
-    return config
 
 
 def _ask(config: Config, module: Module, environment: Mapping[str, str], message: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import prsync.engine
 import prsync.protocol
 from prsync.config import DEFAULT_CONFIG, USER_CONFIG, Config, load_config
 from prsync.engine.flist import prewarm_ids
-from prsync.errors import ConfigError, ExitCode, FileError
+from prsync.errors import ExitCode, FileError
 from prsync.options_daemon import DaemonOptions
 from prsync.session.daemon_pidfile import PidFile
 from prsync.session.daemon_sockets import open_listeners
@@ -37,8 +37,7 @@ def run_daemon(options: DaemonOptions, say: Say) -> int:
     config = load_config(options.config or default_config(), options.environment, options.overrides)
     if options.check_config:
         return _check(config, say)
-    if config.fatal:
-        raise ConfigError("\n".join(str(p) for p in config.fatal))
+    config.usable()
     if _stdin_is_socket():
         return _serve_inetd(config, options)
     start = config.start
