@@ -60,7 +60,7 @@ def launchers(folder: Path) -> tuple[list[str], list[str], list[str]]:
     made = []
     for name, function in ("prsync", "main"), ("prsyncd", "daemon_main"), ("prsyncctl", "control_main"):
         path = folder / name
-        path.write_text(f"#!{sys.executable}\nimport sys\nfrom prsync.cli import {function}\nsys.exit({function}())\n")
+        path.write_text(f"#!{sys.executable}\nimport sys\nfrom prsync.commands.main import {function}\nsys.exit({function}())\n")
         path.chmod(0o755)
         made.append([str(path)])
     return made[0], made[1], made[2]

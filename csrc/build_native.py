@@ -1,8 +1,8 @@
 """Builds the C core `prsync._native` by cffi's API mode.
 
-The declarations are the files csrc/api/*_api.h; every csrc/*.c is compiled with strict warnings, cffi's generated glue
-without them. `python csrc/build_native.py` builds into prsync/ for development, recompiling only what changed;
-`--sanitize` builds with ASan and UBSan into build/sanitize/prsync/, `--coverage` for gcov into build/coverage/prsync/. setup.py
+The declarations are the files csrc/api/*_api.h; the sources, csrc/*/*.c without fuzz/, are compiled with strict warnings, cffi's
+glue without them. `python csrc/build_native.py` builds into prsync/ for development, recompiling only what changed; `--sanitize`
+builds with ASan and UBSan into build/sanitize/prsync/, `--coverage` for gcov into build/coverage/prsync/. setup.py
 uses the same lists for wheels.
 """
 
@@ -60,7 +60,12 @@ def ffi_builder():  # type: ignore[no-untyped-def]
 
 
 def sources() -> list[pathlib.Path]:
-    return sorted(CSRC.glob("*.c"))
+    return sorted(path for path in CSRC.glob("*/*.c") if path.parent.name != "fuzz")
+
+
+def object_name(source: pathlib.Path) -> str:
+    """Named by path: folders may have files of equal names."""
+    return "-".join(source.relative_to(CSRC).with_suffix(".o").parts)
 
 
 def run(command: list[str]) -> None:
@@ -85,7 +90,7 @@ def compile_objects(work: pathlib.Path, generated: pathlib.Path, extra: list[str
     jobs: list[tuple[list[str], pathlib.Path, str]] = []
     objects = []
     for source in [*sources(), generated]:
-        target = work / (source.stem + ".o")
+        target = work / ("_native.o" if source == generated else object_name(source))
         warnings = strict if source != generated else ["-w"]
         # cffi's glue undefines NDEBUG-like macros itself; its objects need Python's headers, ours do not.
         flags = [*CFLAGS, *extra, *warnings, *DEFINES, f"-I{CSRC}", f"-I{include}"]

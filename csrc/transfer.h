@@ -2,12 +2,12 @@
  * Each section names its owner; its .c files may have headers of their own for what stays inside. */
 #ifndef PS_TRANSFER_H
 #define PS_TRANSFER_H
-#include "flist.h"
-#include "hash.h"
-#include "mux.h"
-#include "root.h"
-#include "rules.h"
-#include "token.h"
+#include "filelist/flist.h"
+#include "digest/hash.h"
+#include "wire/mux.h"
+#include "fs/root.h"
+#include "filter/rules.h"
+#include "delta/token.h"
 
 /* ---- request and reply headers (rsync.h) ---- */
 #define PS_NDX_DONE (-1)

@@ -15,10 +15,10 @@ from pathlib import Path
 from demo.network import Network
 
 STOCK = "/usr/bin/rsync"
-PRSYNC = (sys.executable, "-c", "import sys; from prsync.cli import main; sys.exit(main())")
-PRSYNCD = (sys.executable, "-c", "import sys; from prsync.cli import daemon_main; sys.exit(daemon_main())")
-PRSYNC_MIRROR = (sys.executable, "-c", "import sys; from prsync.cli import mirror_main; sys.exit(mirror_main())")
-PRSYNCCTL = (sys.executable, "-c", "import sys; from prsync.cli import control_main; sys.exit(control_main())")
+PRSYNC = (sys.executable, "-c", "import sys; from prsync.commands.main import main; sys.exit(main())")
+PRSYNCD = (sys.executable, "-c", "import sys; from prsync.commands.main import daemon_main; sys.exit(daemon_main())")
+PRSYNC_MIRROR = (sys.executable, "-c", "import sys; from prsync.commands.main import mirror_main; sys.exit(mirror_main())")
+PRSYNCCTL = (sys.executable, "-c", "import sys; from prsync.commands.main import control_main; sys.exit(control_main())")
 MODULE = "release"
 START_SECONDS = 15.0
 RUN_SECONDS = 90.0

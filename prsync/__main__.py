@@ -2,6 +2,6 @@
 
 import sys
 
-from prsync.cli import main
+from prsync.commands.main import main
 
 sys.exit(main())

@@ -21,7 +21,7 @@ from mutation.mutate import change_frames, frames_start, mutate, split_frames
 from mutation.play import Proxy, Recording
 from mutation.scenes import OURS, Scene, StockDaemon, record, record_pulls, unsanitized
 
-from prsync.session.client_pump import Wire, run_pull
+from prsync.session.client.pump import Wire, run_pull
 from prsync.transfer.receiver import Need
 
 SANITIZED = "PRSYNC_SANITIZED" in os.environ

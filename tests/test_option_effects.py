@@ -15,7 +15,7 @@ from kinds_of_tree import BEFORE, ROOT, blob, change, fill, snapshot, tree_diffe
 from pairs import PAIRS, PRSYNC, REFERENCE, RSYNC, SOURCES, Result, Server, client, environment, pull
 from tap import Tap
 
-from prsync.options_table import OWN_ROWS, ROWS, YES
+from prsync.options.table import OWN_ROWS, ROWS, YES
 
 pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
 

@@ -15,7 +15,7 @@ from kinds_of_tree import ROOT, write
 from pairs import PRSYNC, RSYNC, SOURCES, Server, client, environment, free_port, pull
 from tap import Tap
 
-from prsync.config_table import PARAMETERS, Support
+from prsync.config.table import PARAMETERS, Support
 
 pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
 

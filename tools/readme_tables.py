@@ -9,8 +9,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from prsync.config_table import PARAMETERS, Support  # noqa: E402
-from prsync.options_table import YES, documented_rows  # noqa: E402
+from prsync.config.table import PARAMETERS, Support  # noqa: E402
+from prsync.options.table import YES, documented_rows  # noqa: E402
 
 
 def options() -> str:

@@ -1,7 +1,7 @@
 /* What sources answer to fixed requests: frames of a peer (first byte % 3 = 0), files (1) or a range (2) of a stock rsyncd.
  * Second byte: bytes fed at a time (0: all). Whatever comes, records lie within the shared memory. */
 #include "fuzz_tools.h"
-#include "../api/fetch_api.h"
+#include "api/fetch_api.h"
 
 #define SLOT 4096u
 #define SLOTS 6u

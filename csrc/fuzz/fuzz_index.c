@@ -1,6 +1,6 @@
 /* Records of the digest index, which another process may have written. */
 #include "fuzz_tools.h"
-#include "../index.h"
+#include "digest/index.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ps_index_entry e = {0};

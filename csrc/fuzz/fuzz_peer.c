@@ -1,8 +1,8 @@
 /* A client's frames at the daemon: fetches of a peer connection (first byte even), or digests? within a session (odd). Over a
  * small tree whose digests are known. */
 #include "fuzz_tools.h"
-#include "../api/send_api.h"
-#include "../serve.h"
+#include "api/sending_api.h"
+#include "nominate/serve.h"
 
 static int tree;
 static ps_index *ready(void) {

@@ -1,8 +1,8 @@
 /* A sender's side of a session, at a receiver with an old copy: list, replies, messages, digest answers. Head: options (two
  * bytes), bytes fed at a time (0: all), the least number of bytes given before the next (u16). Then the multiplexed stream. */
 #include "fuzz_tools.h"
-#include "../api/pull_api.h"
-#include "../api/swarm_api.h"
+#include "api/receiving_api.h"
+#include "api/swarm_api.h"
 
 static const char *make_old(char top[64]) {
     static char path[80];

@@ -1,6 +1,6 @@
 /* Token streams of a remote: whatever comes, tokens, an end, or a refusal. First byte: compression kind, second: protocol,
  * third: bytes fed at a time (0: all). */
-#include "../token.h"
+#include "delta/token.h"
 
 #include <stdlib.h>
 

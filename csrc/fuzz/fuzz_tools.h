@@ -1,8 +1,8 @@
 /* What fuzz targets share: a small tree of their own, and the draining of a context. Each target is one translation unit. */
 #ifndef PS_FUZZ_TOOLS_H
 #define PS_FUZZ_TOOLS_H
-#include "../transfer.h"
-#include "../api/flist_api.h"
+#include "transfer.h"
+#include "api/flist_api.h"
 
 #include <fcntl.h>
 #include <stdio.h>

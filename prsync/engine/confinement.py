@@ -1,4 +1,4 @@
-"""What a process gives up for good, where the kernel knows how. Wraps csrc/privileges.c."""
+"""What a process gives up for good, where the kernel knows how. Wraps csrc/core/confinement.c."""
 
 from __future__ import annotations
 

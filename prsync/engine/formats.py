@@ -1,4 +1,4 @@
-"""Output formats (--out-format, --log-file-format, the daemon's `log format`), compiled for csrc/render.c."""
+"""Output formats (--out-format, --log-file-format, the daemon's `log format`), compiled for csrc/render/render.c."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled filter rules: the matcher of csrc/rules.c, filled with rules and fed with per-directory merge files."""
+"""Compiled filter rules: the matcher of csrc/filter/rules.c, filled with rules and fed with per-directory merge files."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from prsync.engine.context import Context, Status
 from prsync.engine.native import ffi, lib
-from prsync.engine.pull import Pull
+from prsync.engine.receiving import Pull
 
 BUNDLE = int(lib.PS_EV_SWARM_BUNDLE)
 RUN = int(lib.PS_EV_SWARM_RUN)

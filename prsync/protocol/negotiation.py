@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from prsync.errors import ExitCode, PrsyncError
-from prsync.protocol.wire import decode_names, decode_varint, encode_names, encode_varint
+from prsync.protocol.numbers import decode_names, decode_varint, encode_names, encode_varint
 
 CHECKSUMS = ("xxh128", "xxh3", "xxh64", "md5", "md4", "sha1", "none")  # strongest, and fastest, first
 COMPRESSIONS = ("zstd", "lz4", "zlibx", "zlib", "none")

@@ -22,7 +22,7 @@ from prsync.protocol import limits
 from prsync.protocol.frames import Lease, LeaseStep, Report, Verdict, decode_frame, encode_frame
 from prsync.registry.leases import LeaseBook, Outcome, Record
 from prsync.registry.probes import Sample
-from prsync.registry.tracker_wire import CANDIDATES, LINE_BYTES, candidate_out, decode_line, encode_line
+from prsync.registry.tracker_messages import CANDIDATES, LINE_BYTES, candidate_out, decode_line, encode_line
 
 SEND_SECONDS = 5.0  # after which a client that does not read is given up
 SAVE_SECONDS = 1.0  # between savings of what can be lost

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
-from prsync.engine.pull import Pull
+from prsync.engine.receiving import Pull
 from prsync.errors import PrsyncError
 from prsync.protocol import limits
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
@@ -20,9 +20,9 @@ from prsync.sources.addresses import longest_below
 from prsync.sources.base import SourceRefused, reason_of
 from prsync.swarm.bandwidth import Consumed, slots_for
 from prsync.swarm.fetcher import FetcherEnded, FetcherHandle
+from prsync.swarm.fetcher_messages import FETCH, SHRINK, Message, encode, encode_json, encode_number, number_of
 from prsync.swarm.scheduler import Policy, Scheduler
 from prsync.swarm.settings import Settings
-from prsync.swarm.wire import FETCH, SHRINK, Message, encode, encode_json, encode_number, number_of
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
 MSG_NOMINATE = 117

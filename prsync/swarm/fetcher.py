@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from prsync.errors import ExitCode, PrsyncError
-from prsync.swarm.wire import Message, Messages, encode
+from prsync.swarm.fetcher_messages import Message, Messages, encode
 
 SLOT_BYTES = 256 << 10
 SLOTS = 32

@@ -20,7 +20,7 @@ from prsync.sources.addresses import ForbiddenSource, parse_source_url
 from prsync.sources.base import Source, SourceRefused, SourceSettings, reason_of
 from prsync.sources.factory import make_source
 from prsync.sources.peer import PeerSource
-from prsync.swarm.wire import FETCH, SHRINK, Message, Messages, encode, encode_json, encode_number, number_of
+from prsync.swarm.fetcher_messages import FETCH, SHRINK, Message, Messages, encode, encode_json, encode_number, number_of
 
 RECORD_BYTES = 32
 RECORDS_PER_MESSAGE = 4096

@@ -10,7 +10,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from prsync.engine import pull
+from prsync.engine import receiving as pull
 from prsync.engine.context import Context, Event, Status
 from prsync.engine.native import lib
 from prsync.errors import ExitCode, StreamError

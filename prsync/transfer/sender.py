@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from prsync.engine.context import Status
 from prsync.engine.native import lib
 from prsync.engine.output import messages
-from prsync.engine.push import Send
+from prsync.engine.sending import Send
 from prsync.errors import EngineError, ExitCode
 
 # What a stock peer takes in one message (BIGPATHBUFLEN in rsync.h, less its last byte).

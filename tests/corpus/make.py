@@ -23,7 +23,7 @@ from prsync.engine.fetch import Memory, RsyncdFetch  # noqa: E402
 from prsync.engine.flist import FileLists, Lister, Root, Tap  # noqa: E402
 from prsync.engine.index import DigestIndex  # noqa: E402
 from prsync.engine.native import ffi, lib  # noqa: E402
-from prsync.engine.push import Send  # noqa: E402
+from prsync.engine.sending import Send  # noqa: E402
 from prsync.protocol.frames import Bye, Hello, Lease, LeaseStep, encode_frame  # noqa: E402
 
 Options = dict[str, int]

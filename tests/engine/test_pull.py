@@ -11,7 +11,7 @@ import pytest
 
 from prsync.engine.context import Context, Status
 from prsync.engine.native import lib
-from prsync.engine.pull import Pull
+from prsync.engine.receiving import Pull
 from tests.engine.flist_tools import ARCHIVE, Sent, make_context
 
 WHEN = 1_600_000_000

@@ -14,7 +14,7 @@ from prsync.engine.context import Context
 from prsync.engine.native import lib
 from prsync.engine.rules import RECEIVER, SENDER, RuleSet
 from prsync.errors import EngineError, PrsyncError
-from prsync.protocol.filter_wire import FilterTraits, client_filter_list
+from prsync.protocol.filter_list import FilterTraits, client_filter_list
 from prsync.protocol.filters import FilterParser, daemon_rules
 
 

@@ -14,7 +14,7 @@ import pytest
 from prsync.engine.context import Context, Status
 from prsync.engine.flist import FileLists, Lister, Root
 from prsync.engine.native import lib
-from prsync.engine.push import Send
+from prsync.engine.sending import Send
 from prsync.errors import EngineError, ExitCode
 
 TRANSFER = 0x8000

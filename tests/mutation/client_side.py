@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 
-from prsync.cli import main
+from prsync.commands.main import main
 from prsync.errors import ExitCode
 
 from .findings import MEMORY_MOST, SANITIZED_EXTRA, Findings, alarm_in

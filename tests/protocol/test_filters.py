@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from prsync.engine.native import lib
 from prsync.errors import FileError, ProtocolVersionError, PrsyncError, StreamError, UsageError
 from prsync.protocol import filter_syntax as syntax
+from prsync.protocol.filter_list import FilterListDecoder, FilterTraits, client_filter_list, list_is_due, server_filter_rules
 from prsync.protocol.filter_syntax import CvsSources, Rule
-from prsync.protocol.filter_wire import FilterListDecoder, FilterTraits, client_filter_list, list_is_due, server_filter_rules
 from prsync.protocol.filters import FilterParser, daemon_rules
 
 INC, D, S, R, M, P = syntax.INCLUDE, syntax.DIRECTORY, syntax.SENDER, syntax.RECEIVER, syntax.MERGE, syntax.PER_DIR

@@ -20,7 +20,7 @@ from prsync.protocol.negotiation import (
     Wishes,
     own_names,
 )
-from prsync.protocol.wire import decode_names, decode_varint, encode_names, encode_varint
+from prsync.protocol.numbers import decode_names, decode_varint, encode_names, encode_varint
 
 FOLDER = pathlib.Path(__file__).parents[2] / "protocol-spec" / "vectors" / "classic"
 VECTORS = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("negotiation-*.json"))]

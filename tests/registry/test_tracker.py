@@ -15,7 +15,7 @@ from prsync.protocol.frames import Lease, LeaseStep, Report, SourceReport, Verdi
 from prsync.registry.leases import Outcome, Record
 from prsync.registry.probes import Sample
 from prsync.registry.tracker import Tracker
-from prsync.registry.tracker_wire import candidate_in, decode_line, encode_line
+from prsync.registry.tracker_messages import candidate_in, decode_line, encode_line
 
 URL = "rsync://192.0.2.7/m"
 REQUEST = Lease(LeaseStep.REQUEST, "rsync:///m", 100, bytes(16))

@@ -13,14 +13,14 @@ import trio
 from daemon_harness import Daemon
 from servers import StockDaemon
 
-from prsync.config import load_config
+from prsync.config.model import load_config
 from prsync.engine.digests import digest_file
 from prsync.engine.fetch import Memory
 from prsync.engine.index import DigestIndex
 from prsync.errors import PrsyncError
 from prsync.net.connect import Route
 from prsync.protocol.frames import SourceKind
-from prsync.session.index_place import index_place, prepare
+from prsync.session.helpers.index_place import index_place, prepare
 from prsync.sources.addresses import parse_source_url
 from prsync.sources.base import Entry, Source, SourceRefused, SourceSettings, encode_entry
 from prsync.sources.factory import make_source

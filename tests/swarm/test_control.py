@@ -10,7 +10,7 @@ from prsync.engine.context import Event, Status
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, SourceKind, Verdict
 from prsync.swarm.control import RESTARTS_MAX, Settings, SwarmControl
 from prsync.swarm.fetcher import FetcherEnded
-from prsync.swarm.wire import Message
+from prsync.swarm.fetcher_messages import Message
 from prsync.swarm.work import Assign, Unit, UnitKind
 
 NOTHING_LEFT = core.Leftover(0, 0, 0, 0, 0, 0, 0, 0, 0, False)

@@ -14,7 +14,7 @@ import sys
 from prsync.engine.context import Context
 from prsync.engine.flist import FileLists, Lister, Root
 from prsync.engine.native import lib
-from prsync.engine.push import Send
+from prsync.engine.sending import Send
 from prsync.errors import EngineError
 from prsync.transfer.sender import Sender, Want
 

@@ -11,7 +11,7 @@ from prsync.engine.fetch import Memory, PeerFetch
 from prsync.engine.flist import FileLists, Lister, Root
 from prsync.engine.index import DigestIndex
 from prsync.engine.native import lib
-from prsync.engine.push import Send
+from prsync.engine.sending import Send
 from prsync.engine.serve import Digester, Peer
 from prsync.engine.swarm import BAD, BUNDLE, ENDED, EVENTS, RUN, Entries, Leftover, Swarm
 from prsync.transfer.receiver import Need, Receiver

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import stock
 
-from prsync.engine.pull import Pull
+from prsync.engine.receiving import Pull
 from prsync.transfer.receiver import Receiver
 
 pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")
 PER_FOLDER = 500
 MEASURED = """
 import sys
-from prsync.cli import main
+from prsync.commands.main import main
 code = main(sys.argv[1:])
 # Not ru_maxrss: it counts what the parent had before the exec.
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")), file=sys.stderr)

@@ -13,7 +13,7 @@ import stock
 
 from prsync.engine.context import Context, Status
 from prsync.engine.native import ffi
-from prsync.engine.pull import Pull
+from prsync.engine.receiving import Pull
 from prsync.errors import PrsyncError
 
 pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")

@@ -15,7 +15,7 @@ import pytest
 from swarm_pair import Mirror, Origin, Pair
 
 from prsync.engine.fetch import PeerFetch
-from prsync.engine.pull import Pull
+from prsync.engine.receiving import Pull
 from prsync.engine.swarm import Swarm
 from prsync.errors import EngineError
 

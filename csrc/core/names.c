@@ -1,0 +1,71 @@
+#include "core/names.h"
+
+long name_clean(char *name, size_t len, int flags) {
+    size_t in = 0, out = 0, first;
+    bool anchored = len && *name == '/';
+    if (anchored) in = out = 1;
+    first = out;
+    while (in < len) {
+        if (name[in] == '/') {
+            in++;
+            continue;
+        }
+        const char *slash = memchr(name + in, '/', len - in);
+        size_t n = slash ? (size_t)(slash - name) - in : len - in;
+        if (n == 1 && name[in] == '.' && (slash || flags & PS_CLEAN_DROP_DOT)) {
+            in += n;
+            continue;
+        }
+        if (n == 2 && name[in] == '.' && name[in + 1] == '.' && flags & PS_CLEAN_REFUSE_DOTDOT) return -1;
+        if (slash) n++;
+        memmove(name + out, name + in, n);
+        out += n;
+        in += n;
+    }
+    if (out > first && name[out - 1] == '/' && !(flags & PS_CLEAN_KEEP_SLASH)) out--;
+    if (!out) name[out++] = '.';
+    name[out] = 0;
+    return (long)out;
+}
+
+/* Next component of a path: its start and length; false at the end. */
+static bool component(const char **at, const char **start, size_t *n) {
+    while (**at == '/') ++*at;
+    if (!**at) return false;
+    *start = *at;
+    while (**at && **at != '/') ++*at;
+    *n = (size_t)(*at - *start);
+    return true;
+}
+
+static bool is_dotdot(const char *s, size_t n) { return n == 2 && s[0] == '.' && s[1] == '.'; }
+static bool is_dot(const char *s, size_t n) { return n == 1 && s[0] == '.'; }
+
+bool link_is_unsafe(const char *target, const char *path) {
+    if (!*target || *target == '/') return true;
+    int depth = 0;
+    const char *at = path, *s;
+    size_t n;
+    while (component(&at, &s, &n)) {
+        bool last = !strchr(at, '/'); /* the link's own name does not count, but ".." there does */
+        if (is_dotdot(s, n))
+            depth = 0;
+        else if (!is_dot(s, n) && !last)
+            depth++;
+        if (last) break;
+    }
+    bool leading = true;
+    at = target;
+    while (component(&at, &s, &n)) {
+        if (!is_dotdot(s, n)) {
+            leading = false;
+            if (*at && !is_dot(s, n)) depth++;
+            continue;
+        }
+        /* ".." after a name could be turned around by replacing that name with a link; a bare leading ".." at the very
+         * end is fine, "x/.." and "../.." are what rsync refuses there. */
+        if (!leading || (!*at && s != target)) return true;
+        if (--depth < 0) return true;
+    }
+    return false;
+}

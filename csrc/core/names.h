@@ -1,0 +1,14 @@
+/* Cleaning of names: util1.c:clean_fname, unsafe_symlink. Owner: flist. */
+#ifndef PS_NAMES_H
+#define PS_NAMES_H
+#include "core/base.h"
+
+#define PS_CLEAN_KEEP_SLASH 1     /* a slash at the end stays */
+#define PS_CLEAN_DROP_DOT 2       /* "a/." becomes "a/" (or "a") */
+#define PS_CLEAN_REFUSE_DOTDOT 4  /* -1 for any ".." component */
+/* In place: one slash for many, no "." components but a last one, no slash at the end; "" becomes ".". Room for one
+ * byte more than len is needed. Returns the new length, -1 when refused. NUL-terminates. */
+long name_clean(char *name, size_t len, int flags);
+/* util1.c:unsafe_symlink: the target of the link `path` leads out of the transfer. */
+bool link_is_unsafe(const char *target, const char *path);
+#endif

@@ -1,0 +1,230 @@
+/* Entries of the file list as they are sent: flist.c:send_file_entry, protocols 30 to 32. */
+#include "filelist/lister.h"
+
+#include <stdlib.h>
+
+/* ---- records: at most `record` bytes, whose size bounds every entry ------------------------------- */
+
+typedef struct writer {
+    u8 *p;
+} writer;
+
+static void w_u8(writer *w, u32 v) { *w->p++ = (u8)v; }
+static void w_bytes(writer *w, const void *s, size_t n) {
+    if (n) memcpy(w->p, s, n);
+    w->p += n;
+}
+static void w_u32(writer *w, u32 v) {
+    for (int i = 0; i < 4; i++) w_u8(w, v >> (8 * i));
+}
+
+/* The forms of io.c:write_varlong with min_bytes >= 3, and write_varint as its form for 1 and 4 significant bytes. */
+static void w_long(writer *w, u64 v, int min_bytes, int bytes) {
+    u8 b[9] = {0};
+    int count = bytes;
+    for (int i = 0; i < bytes; i++) b[i + 1] = (u8)(v >> (8 * i));
+    while (count > min_bytes && !b[count]) count--;
+    u8 bit = (u8)(1u << (7 - count + min_bytes));
+    if (b[count] >= bit) {
+        b[0] = (u8)~(bit - 1);
+        count++;
+    } else if (count > min_bytes) {
+        b[0] = (u8)(b[count] | (u8) ~(bit * 2 - 1));
+    } else {
+        b[0] = b[count];
+    }
+    w_bytes(w, b, (size_t)count);
+}
+static void w_varint(writer *w, u32 v) { w_long(w, v, 1, 4); }
+static void w_varlong(writer *w, i64 v, int min_bytes) { w_long(w, (u64)v, min_bytes, 8); }
+
+/* ---- hard links ------------------------------------------------------------------------------------ */
+
+static inode_slot *inode_find(const ps_lister *l, u64 dev, u64 ino) {
+    u64 h = (ino ^ dev << 40 ^ dev >> 24) * 0x9fb21c651e98df25ull;
+    u32 at = (u32)(h >> 32) & (l->inode_cap - 1);
+    while (l->inodes[at].ndx >= 0 && (l->inodes[at].ino != ino || l->inodes[at].dev != dev)) at = (at + 1) & (l->inode_cap - 1);
+    return &l->inodes[at];
+}
+
+static bool inode_grow(ps_lister *l) {
+    u32 old_cap = l->inode_cap, cap = old_cap ? old_cap * 2 : 1024;
+    inode_slot *old = l->inodes, *fresh = malloc(cap * sizeof *fresh);
+    if (!fresh) return false;
+    for (u32 i = 0; i < cap; i++) fresh[i].ndx = -1;
+    l->inodes = fresh;
+    l->inode_cap = cap;
+    for (u32 i = 0; i < old_cap; i++) {
+        if (old[i].ndx >= 0) *inode_find(l, old[i].dev, old[i].ino) = old[i];
+    }
+    free(old);
+    return true;
+}
+
+/* The ndx of the first entry sent for this file; -1 when this is it. false: memory. */
+static bool first_of_file(ps_lister *l, i32 ndx, i32 *first) {
+    if (l->inode_count >= l->inode_cap / 2 && !inode_grow(l)) return false;
+    inode_slot *s = inode_find(l, l->x.dev, l->x.ino);
+    *first = s->ndx;
+    if (s->ndx >= 0) return true;
+    *s = (inode_slot){l->x.dev, l->x.ino, ndx};
+    l->inode_count++;
+    return true;
+}
+
+/* ---- an entry -------------------------------------------------------------------------------------- */
+
+static u32 type_flags(ps_lister *l, const ps_file *f) {
+    ps_stats *s = &l->ctx->stats;
+    if (S_ISREG(f->mode)) return 0;
+    if (S_ISDIR(f->mode)) {
+        s->num_dirs++;
+        if (f->flags & PS_F_CONTENT_DIR) return f->flags & PS_F_TOP_DIR ? XMIT_TOP_DIR : 0;
+        return f->flags & PS_F_IMPLIED_DIR ? XMIT_TOP_DIR | XMIT_NO_CONTENT_DIR : XMIT_NO_CONTENT_DIR;
+    }
+    if (S_ISLNK(f->mode))
+        s->num_symlinks++;
+    else if (mode_is_device(f->mode))
+        s->num_devices++;
+    else
+        s->num_specials++;
+    return 0;
+}
+
+static u32 device_flags(ps_lister *l, const ps_file *f) {
+    const ps_opts *o = &l->ctx->o;
+    if (o->devices && mode_is_device(f->mode)) {
+        if (l->x.rdev_major == l->before.rdev_major) return XMIT_SAME_RDEV_MAJOR;
+        l->before.rdev_major = l->x.rdev_major;
+        return 0;
+    }
+    if (!o->specials || !mode_is_special(f->mode) || o->protocol >= 31) return 0;
+    l->x.rdev_minor = 0; /* a number that nobody uses, sent in its shortest form */
+    return XMIT_SAME_RDEV_MAJOR;
+}
+
+static u32 owner_flags(ps_lister *l, const ps_file *f, const char **user, const char **group) {
+    const ps_opts *o = &l->ctx->o;
+    sent_before *b = &l->before;
+    u32 flags = 0;
+    *user = *group = NULL;
+    if (!o->owner || (f->uid == b->uid && b->name_len)) {
+        flags |= XMIT_SAME_UID;
+    } else {
+        b->uid = f->uid;
+        if (!o->numeric_ids) *user = ids_add_user(l->ctx->ids, f->uid);
+        if (!o->inc_recurse) *user = NULL;
+        if (*user) flags |= XMIT_USER_NAME_FOLLOWS;
+    }
+    if (!o->group || (f->gid == b->gid && b->name_len)) {
+        flags |= XMIT_SAME_GID;
+    } else {
+        b->gid = f->gid;
+        if (!o->numeric_ids) *group = ids_add_group(l->ctx->ids, f->gid);
+        if (!o->inc_recurse) *group = NULL;
+        if (*group) flags |= XMIT_GROUP_NAME_FOLLOWS;
+    }
+    return flags;
+}
+
+static void w_flags(writer *w, const ps_opts *o, u32 flags, bool dir) {
+    if (o->varint_flist_flags) {
+        w_varint(w, flags ? flags : XMIT_EXTENDED_FLAGS);
+        return;
+    }
+    if (!flags && !dir) flags = XMIT_TOP_DIR; /* means nothing here; a zero would end the list */
+    if (flags & 0xff00 || !flags) flags |= XMIT_EXTENDED_FLAGS;
+    w_u8(w, flags);
+    if (flags & XMIT_EXTENDED_FLAGS) w_u8(w, flags >> 8);
+}
+
+static void w_name(writer *w, u32 flags, const char *path, size_t shared, size_t len) {
+    if (flags & XMIT_SAME_NAME) w_u8(w, (u32)shared);
+    if (flags & XMIT_LONG_NAME)
+        w_varint(w, (u32)(len - shared));
+    else
+        w_u8(w, (u32)(len - shared));
+    w_bytes(w, path + shared, len - shared);
+}
+
+static void w_id(writer *w, u32 id, const char *name) {
+    w_varint(w, id);
+    if (!name) return;
+    size_t n = strnlen(name, PS_LIMIT_ID_NAME);
+    w_u8(w, (u32)n);
+    w_bytes(w, name, n);
+}
+
+static size_t shared_prefix(const ps_lister *l, const char *path, size_t len) {
+    size_t most = len < l->before.name_len ? len : l->before.name_len, n = 0;
+    if (most > 255) most = 255;
+    while (n < most && path[n] == l->before.name[n]) n++;
+    return n;
+}
+
+bool lister_put_entry(ps_lister *l, const char *path, size_t len, ps_file *f) {
+    const ps_opts *o = &l->ctx->o;
+    sent_before *b = &l->before;
+    const char *user, *group;
+    i32 first = -1, ndx = l->list->ndx_start + (i32)l->list->count - 1;
+    u32 flags = type_flags(l, f);
+    if (f->mode == b->mode) flags |= XMIT_SAME_MODE;
+    b->mode = f->mode;
+    flags |= device_flags(l, f) | owner_flags(l, f, &user, &group);
+    if (f->mtime == b->mtime) flags |= XMIT_SAME_TIME;
+    b->mtime = f->mtime;
+    if (f->mtime_ns && o->protocol >= 31) flags |= XMIT_MOD_NSEC;
+    if (l->x.hard_linked) {
+        if (!first_of_file(l, ndx, &first)) return false;
+        flags |= first < 0 ? XMIT_HLINKED | XMIT_HLINK_FIRST : XMIT_HLINKED;
+    }
+    size_t shared = shared_prefix(l, path, len);
+    if (shared) flags |= XMIT_SAME_NAME;
+    if (len - shared > 255) flags |= XMIT_LONG_NAME;
+
+    writer w = {l->record};
+    w_flags(&w, o, flags, S_ISDIR(f->mode));
+    w_name(&w, flags, path, shared, len);
+    if (first >= 0) w_varint(&w, (u32)first);
+    if (first < l->list->ndx_start) { /* else the receiver copies the rest from the first entry */
+        w_varlong(&w, f->size, 3);
+        if (!(flags & XMIT_SAME_TIME)) w_varlong(&w, f->mtime, 4);
+        if (flags & XMIT_MOD_NSEC) w_varint(&w, f->mtime_ns);
+        if (!(flags & XMIT_SAME_MODE)) w_u32(&w, f->mode);
+        if (o->owner && !(flags & XMIT_SAME_UID)) w_id(&w, f->uid, user);
+        if (o->group && !(flags & XMIT_SAME_GID)) w_id(&w, f->gid, group);
+        if ((o->devices && mode_is_device(f->mode)) || (o->specials && mode_is_special(f->mode) && o->protocol < 31)) {
+            if (!(flags & XMIT_SAME_RDEV_MAJOR)) w_varint(&w, l->x.rdev_major);
+            w_varint(&w, l->x.rdev_minor);
+        }
+        if (o->links && S_ISLNK(f->mode)) {
+            w_varint(&w, l->x.link_len);
+            w_bytes(&w, l->x.link, l->x.link_len);
+        }
+        if (o->checksum && S_ISREG(f->mode)) w_bytes(&w, l->x.sum, sum_length(o->file_sum));
+    }
+    memcpy(b->name + shared, path + shared, len - shared);
+    b->name_len = (u32)len;
+    if (S_ISREG(f->mode) || S_ISLNK(f->mode)) l->ctx->stats.total_size += f->size;
+    size_t n = (size_t)(w.p - l->record);
+    l->ctx->stats.flist_size += (i64)n;
+    return mux_out_data(l->out, l->record, n);
+}
+
+/* flist.c:write_end_of_flist */
+bool lister_put_end(ps_lister *l, bool with_io_error) {
+    writer w = {l->record};
+    if (l->ctx->o.varint_flist_flags) {
+        w_u8(&w, 0);
+        w_varint(&w, with_io_error ? (u32)l->ctx->io_error : 0);
+    } else if (with_io_error) {
+        w_u8(&w, XMIT_EXTENDED_FLAGS);
+        w_u8(&w, XMIT_IO_ERROR_ENDLIST >> 8);
+        w_varint(&w, (u32)l->ctx->io_error);
+    } else {
+        w_u8(&w, 0);
+    }
+    size_t n = (size_t)(w.p - l->record);
+    l->ctx->stats.flist_size += (i64)n;
+    return mux_out_data(l->out, l->record, n);
+}

@@ -1,5 +1,0 @@
-/* XXH3 with the instruction set that the compiler was told to assume. */
-#include "hash_xxh.h"
-#include "hash_xxh_build.h"
-
-const ps_xxh3 ps_xxh3_baseline = {update, hash64, hash128};

@@ -1,0 +1,29 @@
+/* The daemon's side of nominate/1, shared by serve_digests.c and serve_peer.c. */
+#ifndef PS_SERVE_H
+#define PS_SERVE_H
+#include "digest/index.h"
+#include "wire/mux.h"
+#include "filter/rules.h"
+
+#include "api/serve_api.h"
+
+#define SERVE_FRAME_DIGESTS 4
+#define SERVE_FRAME_FETCH 5
+#define SERVE_FRAME_DATA 6
+#define SERVE_FRAME_MISSING 7
+#define SERVE_FRAME_BUSY 8
+#define SERVE_FRAME_BYE 11
+#define SERVE_FRAME_BYTES 65536u
+#define SERVE_REQUEST_ENTRIES 8192u
+#define SERVE_WINDOW_ENTRIES 32768u
+#define SERVE_FETCH_ENTRIES 1024u
+#define SERVE_FETCH_WINDOW 64u
+#define SERVE_DATA_BYTES 61440u      /* of one data frame: whole pages, below the limit DATA_BYTES */
+#define SERVE_WANTED_BYTES (1u << 20)
+
+/* Adds a file to the list for the indexer; what does not fit is asked for again by the client. */
+void serve_want(ps_buf *wanted, u8 flags, const char *path, size_t len);
+/* lstat beneath the root. */
+int serve_stat(ps_root *root, const char *path, struct stat *st);
+
+#endif

@@ -1,0 +1,254 @@
+"""The arguments that a client sends to a daemon, and their reading there (options.c:server_options, and back)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from prsync.options import table
+from prsync.options.model import (
+    COMPRESS_ZLIB,
+    COMPRESS_ZLIBX,
+    DEFAULT_BACKUP_SUFFIX,
+    NOT_SPECIFIED_LEVEL,
+    Options,
+)
+from prsync.options.read import Reader
+from prsync.options.values import InfoLevels
+
+SHELL_CHARACTERS = "!#$&;|<>(){}\"'` \t\n\r\\"
+WILD_CHARACTERS = "*?[]"
+MAX_VERBOSE = 9
+CAPABILITIES = "LsfxCIvu"  # compat.c reads them; "i" before them where incremental lists are possible
+SWARM_CAPABILITY = "Q"  # protocol-spec/nominate-1.md
+
+
+def allows_incremental(options: Options) -> bool:
+    """compat.c:set_allow_inc_recurse on the receiving client."""
+    if not options.recurse or options.use_qsort or not options.allow_inc_recurse:
+        return False
+    if options.am_sender:
+        return True
+    return not (options.delete_before or options.delete_after or options.delay_updates or options.prune_empty_dirs)
+
+
+def safe_arg(options: Options, option: str | None, text: str, split_when_old: bool = False) -> str:
+    """options.c:safe_arg for an option's value: backslashes before what a shell or a glob would take as special.
+
+    `option` None: a file name; "": a value that is an argument of its own; else "option=value".
+    """
+    is_name = option is None and not split_when_old
+    prefix = f"{option}=" if option else ""
+    escapes = SHELL_CHARACTERS if is_name else WILD_CHARACTERS + SHELL_CHARACTERS
+    dash = "./" if is_name and text.startswith("-") else ""
+    old = options.old_style_args
+    if options.protect_args or old >= 2 or (old and (is_name or split_when_old)):
+        return prefix + dash + text
+    out = []
+    for at, letter in enumerate(text):
+        following = text[at + 1 : at + 2]
+        before_wildcard = is_name and letter == "\\" and following != "" and following in WILD_CHARACTERS
+        special = letter in escapes and not before_wildcard
+        out.append("\\" + letter if special else letter)
+    return prefix + dash + "".join(out)
+
+
+def _letters(options: Options, swarm: bool) -> str:
+    """The bundle of short options of a pull."""
+    o = options
+    found = "s" if o.protect_args else ""
+    found += "v" * min(o.verbose, MAX_VERBOSE)
+    only_dirs = 2 <= o.xfer_dirs < 4 or (o.xfer_dirs and not o.recurse and o.list_only)
+    compression = o.do_compression == COMPRESS_ZLIB
+    for letter, count in (
+        ("q", bool(o.quiet and o.msgs2stderr)), ("b", bool(o.make_backups)), ("u", bool(o.update_only)),
+        ("n", bool(o.dry_run)), ("l", bool(o.preserve_links)), ("d", only_dirs), ("L", bool(o.copy_links)),
+        ("k", bool(o.copy_dirlinks)), ("W", o.whole_file > 0), ("H", min(o.preserve_hard_links, 2)),
+        ("o", bool(o.preserve_uid)), ("g", bool(o.preserve_gid)), ("D", bool(o.preserve_devices)),
+        ("t", bool(o.preserve_mtimes)), ("U", min(o.preserve_atimes, 2)), ("p", bool(o.preserve_perms)),
+        ("A", bool(o.preserve_acls)), ("X", min(o.preserve_xattrs, 2)), ("r", bool(o.recurse)),
+        ("c", bool(o.always_checksum)), ("C", bool(o.cvs_exclude)), ("I", bool(o.ignore_times)),
+        ("R", bool(o.relative_paths)), ("x", min(o.one_file_system, 2)), ("S", bool(o.sparse_files)), ("z", compression),
+    ):  # fmt: skip
+        found += letter * int(count)
+    return "-" + found + "e." + ("i" if allows_incremental(o) else "") + CAPABILITIES + (SWARM_CAPABILITY if swarm else "")
+
+
+def server_arguments(options: Options, swarm: bool = False) -> tuple[list[str], list[str]]:
+    """What a pulling client sends before the "." and the paths: (plain, secluded).
+
+    The second list is empty without --secluded-args; with it, the daemon gets it in a batch of its own.
+    `swarm`: this client could take data from mirrors, and says so.
+    """
+    plain = ["--server", "--sender", _letters(options, swarm)]
+    rest = list(_long_arguments(options))
+    return (plain, rest) if options.protect_args else (plain + rest, [])
+
+
+def _long_arguments(o: Options) -> Iterator[str]:
+    if o.list_only > 1:
+        yield "--list-only"
+    if o.do_compression and o.compress_level != NOT_SPECIFIED_LEVEL:
+        yield f"--compress-level={o.compress_level}"
+    if o.preserve_devices:
+        if not o.preserve_specials:
+            yield "--no-specials"
+    elif o.preserve_specials:
+        yield "--specials"
+    if o.msgs2stderr != 2:
+        yield "--msgs2stderr" if o.msgs2stderr else "--no-msgs2stderr"
+    if o.block_size:
+        yield f"-B{o.block_size}"
+    if o.io_timeout:
+        yield f"--timeout={o.io_timeout}"
+    if o.bwlimit:
+        yield f"--bwlimit={o.bwlimit}"
+    if o.backup_dir is not None:
+        yield "--backup-dir"
+        yield safe_arg(o, "", o.backup_dir)
+    suffix = o.backup_suffix if o.backup_suffix is not None else DEFAULT_BACKUP_SUFFIX
+    if suffix != ("" if o.backup_dir is not None else DEFAULT_BACKUP_SUFFIX):
+        yield safe_arg(o, "--suffix", suffix)
+    if o.checksum_choice:
+        yield safe_arg(o, "--checksum-choice", o.checksum_choice)
+    if o.do_compression == COMPRESS_ZLIBX:
+        yield "--new-compress"
+    elif o.compress_choice and o.do_compression == COMPRESS_ZLIB:
+        yield "--old-compress"
+    elif o.compress_choice:
+        yield safe_arg(o, "--compress-choice", o.compress_choice)
+    if o.skip_compress:
+        yield safe_arg(o, "--skip-compress", o.skip_compress)
+    if o.missing_args:
+        yield "--delete-missing-args" if o.missing_args == 2 else "--ignore-missing-args"
+    if o.checksum_seed:
+        yield f"--checksum-seed={o.checksum_seed}"
+    yield from _flags(o)
+
+
+def _flags(o: Options) -> Iterator[str]:
+    if o.ignore_errors:
+        yield "--ignore-errors"
+    if o.copy_unsafe_links:
+        yield "--copy-unsafe-links"
+    if o.safe_symlinks:
+        yield "--safe-links"
+    if o.numeric_ids:
+        yield "--numeric-ids"
+    if o.use_qsort:
+        yield "--use-qsort"
+    if o.info_option:
+        yield o.info_option
+    if o.append_mode:
+        yield from ["--append"] * min(o.append_mode, 2)
+    elif o.inplace:
+        yield "--inplace"
+    if o.files_from is not None:
+        if o.files_from_host is not None:
+            yield "--files-from"
+            yield safe_arg(o, "", o.files_from)
+            if o.eol_nulls:
+                yield "--from0"
+        else:
+            yield "--files-from=-"
+            yield "--from0"
+        if not o.relative_paths:
+            yield "--no-relative"
+    if o.relative_paths and not o.implied_dirs:
+        yield "--no-implied-dirs"
+    if o.remove_source_files:
+        yield "--remove-source-files" if o.remove_source_files == 1 else "--remove-sent-files"
+    if o.copy_devices:
+        yield "--copy-devices"
+    if o.open_noatime and o.preserve_atimes <= 1:
+        yield "--open-noatime"
+    for option in o.remote_options:
+        yield safe_arg(o, None, option, split_when_old=True)
+
+
+def path_arguments(options: Options, module: str, paths: Sequence[str]) -> list[str]:
+    """clientserver.c:start_inband_exchange: the "." and the paths, safe from being split at the module's name."""
+    split = f" {module}/"
+    found = ["."]
+    for path in paths:
+        if path == module:
+            found.append(module + "/")
+            continue
+        dash = "./" if path.startswith("-") else ""
+        found.append(dash + (path if options.old_style_args else path.replace(split, f"[ ]{split[1:]}")))
+    return found
+
+
+# ---- the daemon's side
+
+
+def parse_server_arguments(arguments: Sequence[str], refuse: str = "") -> Options:
+    """The arguments that a client sent (the module's paths stay in `arguments`, after the ".").
+
+    With protect_args set in the result, the daemon reads a second batch and parses `[*first[:n], *second]` again.
+    `refuse`: the module's `refuse options`. Raises UsageError with the line that the client is to see, and UnsupportedError.
+    """
+    return Reader({}, server=True, refused=refused_rows(refuse)).parse_server(arguments)
+
+
+# Refused by nothing but their exact name, or always accepted (options.c:set_refuse_options).
+EXACT_ONLY = frozenset(
+    ("iconv", "no-iconv", "checksum-seed", "copy-devices", "write-devices", "log-format", "sender", "server", "rsh", "from0",
+     "secluded-args", "dry-run")
+)  # fmt: skip
+ALWAYS_REFUSED = ("log-file*", "insecure-links", "iconv")
+
+
+def refused_rows(refuse: str) -> frozenset[table.Row]:
+    """options.c:set_refuse_options: the rows that `refuse options = ...` forbids."""
+    refused: dict[table.Row, bool] = {}
+    for word in ("copy-devices", "write-devices", *refuse.split(), *ALWAYS_REFUSED):
+        negated = word.startswith("!") and len(word) > 1
+        _match_refusal(word[1:] if negated else word, not negated, refused)
+    return frozenset(row for row, is_refused in refused.items() if is_refused)
+
+
+def _match_refusal(pattern: str, value: bool, refused: dict[table.Row, bool]) -> None:
+    from prsync.protocol.wildmatch import wildmatch
+
+    wild = any(c in pattern for c in "*?[")
+    if pattern in ("a", "archive"):
+        pattern, wild = "[ardlptgoD]", True
+    for row in table.ROWS:
+        names = [name for name in (row.long, row.short) if name]
+        if not any(wildmatch(pattern, name) for name in names):
+            continue
+        if not wild:
+            for other in table.ROWS:
+                if other == row or _same_action(other, row):
+                    refused[other] = value
+            return
+        if row.long not in EXACT_ONLY:
+            refused[row] = value
+
+
+def _same_action(a: table.Row, b: table.Row) -> bool:
+    """options.c:same_refuse_action: another spelling of the same."""
+
+    def stored(row: table.Row) -> int | None:
+        return row.value if row.kind == table.SET else 1 if row.kind == table.FLAG else None
+
+    if stored(a) is not None and stored(b) is not None:
+        return a.dest == b.dest and stored(a) == stored(b)
+    return (a.kind, a.dest, a.value, a.action) == (b.kind, b.dest, b.value, b.action)
+
+
+def limit_verbosity(options: Options, most: int) -> Options:
+    """A daemon's `max verbosity` (options.c:limit_output_verbosity)."""
+    allowed = InfoLevels()
+    for level, words in enumerate(_verbosity_words()):
+        if level <= most:
+            allowed.apply(words, 0)
+    limited: Mapping[str, int] = {name: min(level, allowed.levels[name]) for name, level in options.info.items()}
+    return options.replace(verbose=min(options.verbose, most), info=MappingProxyType(dict(limited)))
+
+
+def _verbosity_words() -> tuple[str, ...]:
+    from prsync.options.values import INFO_VERBOSITY
+
+    return INFO_VERBOSITY

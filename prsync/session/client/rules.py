@@ -1,0 +1,68 @@
+"""A client's filter rules and its list of names: from the options to what is sent and what the core matches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+from prsync.errors import UsageError
+from prsync.options.model import Options, as_bytes
+from prsync.privileges import open_trusted
+from prsync.protocol.filter_list import FilterTraits
+from prsync.protocol.filter_syntax import DIRECTORY, PERISHABLE, CvsSources, Rule
+from prsync.protocol.filters import FilterParser
+
+
+def parse_rules(options: Options, cvs: Callable[[], CvsSources]) -> FilterParser:
+    """Raises UsageError and FileError for rules that rsync refuses too. `cvs`: what -C reads."""
+    parser = FilterParser(
+        read_named,
+        cvs=cvs,
+        delete_excluded=bool(options.delete_excluded),
+        null_lines=bool(options.eol_nulls),
+        protocol=options.protocol,
+    )
+    for kind, text in options.rules:
+        raw = as_bytes(text)
+        if kind == "partial_dir":
+            parser.rules.append(Rule(DIRECTORY | PERISHABLE, raw.rstrip(b"/") or raw))
+        else:
+            getattr(parser, kind)(raw)
+    return parser
+
+
+def traits(options: Options, protocol: int) -> FilterTraits:
+    return FilterTraits(
+        protocol=protocol,
+        delete_mode=bool(options.delete_mode),
+        delete_excluded=bool(options.delete_excluded),
+        prune_empty_dirs=bool(options.prune_empty_dirs),
+        cvs_exclude=bool(options.cvs_exclude),
+    )
+
+
+def read_named(name: bytes) -> bytes:
+    """A file that the user names; "-" is standard input. Raises OSError."""
+    if name == b"-":
+        return sys.stdin.buffer.read()
+    with os.fdopen(open_trusted(os.fsdecode(name), os.O_RDONLY), "rb") as file:
+        return file.read()
+
+
+def read_names(options: Options) -> list[bytes] | None:
+    """The names of a local --files-from; None where there is none, or the file is the daemon's."""
+    if options.files_from is None or options.files_from_host is not None:
+        return None
+    try:
+        text = read_named(as_bytes(options.files_from))
+    except OSError as error:
+        raise UsageError(f"rsync: failed to open files-from file {options.files_from}: {error.strerror}") from None
+    if not options.eol_nulls:
+        text = text.replace(b"\n", b"\0").replace(b"\r", b"\0")
+    return [name for name in text.split(b"\0") if name]
+
+
+def encode_names(names: list[bytes]) -> bytes:
+    """io.c:forward_filesfrom_data: names that end with a NUL, then an empty one."""
+    return b"".join(name + b"\0" for name in names) + b"\0"

@@ -1,0 +1,241 @@
+"""A pull's swarm, and the session's loop over two connections, the origin's and the fetcher's.
+
+Imported only where the origin has agreed on nominate/1, so that other pulls do not pay for it.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from prsync.engine import receiving as engine_pull
+from prsync.engine.context import Event
+from prsync.engine.numbers import big_num
+from prsync.errors import ExitCode, SocketError, StartError, StreamError
+from prsync.net.connect import Route, connect
+from prsync.net.handshake import Login
+from prsync.options.model import Options, as_bytes
+from prsync.options.operands import Target
+from prsync.protocol import limits
+from prsync.protocol.extension import FrameStates, State
+from prsync.protocol.frames import FrameType, Hello, Nomination, SourceReport, UnknownFrame, Verdict, decode_frame, encode_frame
+from prsync.session.client.pump import Wire
+from prsync.session.client.swarm_eligibility import module_prefix
+from prsync.sources.addresses import SourceURL
+from prsync.sources.connection import HANDSHAKE_SECONDS, enter_peer, stated_address
+from prsync.swarm.control import MSG_NOMINATE, SwarmControl
+from prsync.swarm.fetcher import FetcherHandle
+from prsync.swarm.settings import Settings
+from prsync.transfer.receiver import Need, Receiver
+
+
+class ClientSwarm:
+    """From the agreement on nominate/1 to the end of the run. `control` is there once mirrors have been nominated."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        options: Options,
+        target: Target,
+        route: Route,
+        fetcher: FetcherHandle,
+        login: Login | None,
+        warn: Callable[[str], None],
+    ) -> None:
+        """`login`: what the origin has been answered, None where it asked for none."""
+        self._receiver = receiver
+        self._options = options
+        self._target = target
+        self._route = route
+        self._fetcher = fetcher
+        self._login = login
+        self._warn = warn
+        self._states = FrameStates(State.CLIENT_AGREED)
+        self.no_data = False
+        self.control: SwarmControl | None = None
+        receiver.context.options.swarm = 1
+        receiver.pull.put_message(MSG_NOMINATE, encode_frame(Hello()))
+
+    # ---- frames --------------------------------------------------------------------------------
+
+    def event(self, event: Event, wire: Wire) -> None:
+        if event.kind == engine_pull.FRAME:
+            self._frame(event.text, wire)
+        elif self.control is not None:
+            self.control.event(event)
+
+    def _frame(self, payload: bytes, wire: Wire) -> None:
+        frame = decode_frame(payload)
+        if not self._states.receive(payload[0]):
+            return
+        if isinstance(frame, Hello):
+            self.no_data = frame.no_data
+        elif isinstance(frame, Nomination):
+            self._nominated(frame, wire)
+        elif isinstance(frame, UnknownFrame) and payload[0] == FrameType.DIGESTS:
+            raise StreamError("the origin answered a request for digests before there was one")
+
+    def _nominated(self, nomination: Nomination, wire: Wire) -> None:
+        """Without a mirror the session is a classic one."""
+        if not nomination.mirrors:
+            self._receiver.context.options.swarm = 0
+            self._require_mirrors()
+            return
+        settings = self._settings(wire)
+        receiver = self._receiver
+        self.control = SwarmControl(
+            receiver.pull, self._fetcher, settings, nomination, self.no_data, receiver.drain, self._warn, time.monotonic()
+        )
+
+    def _require_mirrors(self) -> None:
+        if self.no_data:
+            raise StartError("@ERROR: max connections reached -- and the origin knows no mirror; try again later")
+        if self._options.mirrors == "only":
+            raise StartError("prsync: --mirrors=only: the origin nominated no mirror; use --mirrors=auto to take its own data")
+
+    def _settings(self, wire: Wire) -> Settings:
+        target, route, options = self._target, self._route, self._options
+        module = target.paths[0].partition("/")[0]
+        proxy = route.proxy
+        try:
+            name = wire.connection.getpeername()
+        except OSError as error:
+            raise SocketError(f"rsync: [receiver] read error: {error.strerror} ({error.errno})") from None
+        origin = name[0] if isinstance(name, tuple) else "127.0.0.1"
+        if proxy is not None:  # whose own address that was
+            origin = stated_address(target.host)
+        return Settings(
+            origin_url=str(SourceURL("rsync", target.host, target.port, module)),
+            origin_address=origin,
+            prefix=module_prefix(options, target) or b"",
+            family=route.family,
+            bind_address=route.bind_address,
+            connect_seconds=route.timeout,
+            proxy=None if proxy is None else (proxy.host, proxy.port, (proxy.login or b"").decode("utf-8", "surrogateescape")),
+            bandwidth=options.bwlimit * 1024,
+            only=options.mirrors == "only",
+            open_origin=None if self._login is None else self._open_origin,
+            stall_seconds=float(options.mirror_timeout or limits.STALL_SECONDS),
+        )
+
+    def _open_origin(self) -> tuple[socket.socket, bytes]:
+        """The origin's peer connection, with the login that its session has. No other source ever gets that."""
+        assert self._login is not None
+        target, seconds = self._target, min(HANDSHAKE_SECONDS, float(self._options.mirror_timeout or limits.STALL_SECONDS))
+        connection = connect(target.host, target.port, self._route._replace(timeout=self._route.timeout or seconds))
+        try:
+            module = as_bytes(target.paths[0].partition("/")[0])
+            return connection, enter_peer(connection, module, self._login, seconds).rest
+        except BaseException:
+            connection.close()
+            raise
+
+    # ---- the loop ------------------------------------------------------------------------------
+
+    def run(self, wire: Wire) -> None:
+        """Until everything is settled. The origin's session may have ended long before."""
+        _Loop(wire, self).run()
+        if self.control is not None:
+            self.control.end()
+
+    def exit_code(self, code: ExitCode) -> ExitCode:
+        """A no-data session that could not get everything ends as a refusal does."""
+        if self.no_data and self.control is not None and self.control.gave_up:
+            return ExitCode.START_CLIENT
+        return code
+
+    def source_lines(self, human_readable: int) -> list[str]:
+        """The lines of --stats for each source."""
+        reports = self.control.reports() if self.control is not None else ()
+        return [_source_line(report, human_readable) for report in reports]
+
+
+class _Loop:
+    def __init__(self, wire: Wire, swarm: ClientSwarm) -> None:
+        self.wire = wire
+        self.swarm = swarm
+        self.poller = select.poll()
+        self.asked: dict[int, int] = {}
+        self.session_open = True
+        self.fetcher = -1  # the descriptor that is watched
+
+    def run(self) -> None:
+        self.wire.start()
+        while True:
+            need = self.wire.receiver.run()
+            now = time.monotonic()
+            control = self.swarm.control
+            busy = control.turn(need is Need.INPUT, now) if control else False
+            if self.session_open and self.wire.wants_to_send():
+                self.wire.send_some()
+            if control and control.wants_to_write:
+                control.writable()
+            if need is Need.NOTHING and not self.wire.wants_to_send():
+                return
+            if self._take(need, control, now) or busy or (need is Need.OUTPUT and not self.wire.wants_to_send()):
+                continue
+            self._wait(need, control, now)
+
+    def _take(self, need: Need, control: SwarmControl | None, now: float) -> bool:
+        took = control.readable(now) if control else False
+        if need is not Need.NOTHING and self.session_open:
+            if self.wire.receiver.ended:
+                # The goodbye is said; what is left to do is the swarm's. The daemon closes when it likes.
+                self._leave_session()
+            else:
+                took = self.wire.receive_some() or took
+        return took
+
+    def _leave_session(self) -> None:
+        while self.wire.wants_to_send() and self.wire.send_some():
+            pass
+        self.session_open = False
+        self._watch(self.wire.connection.fileno(), 0)
+
+    def _watch(self, descriptor: int, wanted: int) -> None:
+        if self.asked.get(descriptor, 0) == wanted:
+            return
+        if not wanted:
+            self.poller.unregister(descriptor)
+        else:
+            self.poller.register(descriptor, wanted)
+        self.asked[descriptor] = wanted
+
+    def _watch_fetcher(self, control: SwarmControl) -> None:
+        """It may end, and another take its place."""
+        descriptor = control.fileno()
+        if self.fetcher >= 0 and descriptor != self.fetcher:
+            self._watch(self.fetcher, 0)
+        self.fetcher = descriptor
+        if descriptor >= 0:
+            self._watch(descriptor, select.POLLIN | (select.POLLOUT if control.wants_to_write else 0))
+
+    def _wait(self, need: Need, control: SwarmControl | None, now: float) -> None:
+        if self.session_open:
+            reads = select.POLLIN if need is not Need.NOTHING else 0
+            writes = select.POLLOUT if self.wire.wants_to_send() else 0
+            self._watch(self.wire.connection.fileno(), reads | writes)
+        limits = [limit for limit in (self.wire.wait_limit() if self.session_open else None,) if limit is not None]
+        if control:
+            self._watch_fetcher(control)
+            wake = control.wake_at(now)
+            limits += [] if wake is None else [max(wake - now, 0.0)]
+        self.poller.poll(min(limits) * 1000 + 1 if limits else None)
+        if self.session_open and self.wire.timeout:
+            now = time.monotonic()
+            if not self.wire.receive_some():
+                # While mirrors deliver, the origin may have nothing to say for long: it is kept awake by keep-alives.
+                if control is None or control.scheduler.done:
+                    self.wire.check_time(now)
+                self.wire.keep_alive(now)
+
+
+def _source_line(report: SourceReport, human_readable: int) -> str:
+    seconds = report.milliseconds / 1000
+    rate = int(report.received / seconds) if seconds else 0
+    line = f"Source {report.url}: {big_num(report.received, human_readable)} bytes, {big_num(rate, human_readable)} bytes/sec"
+    for count, name in ((report.failures, "failures"), (report.bad_pieces, "bad pieces"), (report.stale_files, "stale files")):
+        line += f", {count} {name}" if count else ""
+    return line + ("\n" if report.verdict is Verdict.FINE else f" ({report.verdict.name.lower()})\n")

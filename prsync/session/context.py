@@ -1,0 +1,114 @@
+"""What the core must know of a session: options and negotiation into its context. For both sides of a session."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from prsync.engine import formats
+from prsync.engine.context import Context
+from prsync.engine.native import lib
+from prsync.options.model import NOT_SPECIFIED_LEVEL, Options, as_bytes
+from prsync.options.values import parse_chmod
+from prsync.protocol.negotiation import Compat, Negotiated
+
+SUM_KINDS = {
+    "none": lib.PS_SUM_NONE, "md4": lib.PS_SUM_MD4, "md5": lib.PS_SUM_MD5, "sha1": lib.PS_SUM_SHA1,
+    "xxh64": lib.PS_SUM_XXH64, "xxh3": lib.PS_SUM_XXH3, "xxh128": lib.PS_SUM_XXH128,
+}  # fmt: skip
+COMPRESS_KINDS = {
+    "none": lib.PS_Z_NONE, "zlib": lib.PS_Z_ZLIB, "zlibx": lib.PS_Z_ZLIBX, "lz4": lib.PS_Z_LZ4, "zstd": lib.PS_Z_ZSTD,
+}  # fmt: skip
+DELETE_MODES = {
+    "": lib.PS_DELETE_NONE, "before": lib.PS_DELETE_BEFORE, "during": lib.PS_DELETE_DURING, "delay": lib.PS_DELETE_DELAY,
+    "after": lib.PS_DELETE_AFTER,
+}  # fmt: skip
+ALT_KINDS = {"": lib.PS_ALT_NONE, "compare": lib.PS_ALT_COMPARE, "copy": lib.PS_ALT_COPY, "link": lib.PS_ALT_LINK}
+
+# field of ps_opts ← field of Options
+COPIED = {
+    "links": "preserve_links", "hard_links": "preserve_hard_links", "perms": "preserve_perms",
+    "executability": "preserve_executability", "times": "preserve_mtimes", "owner": "preserve_uid", "group": "preserve_gid",
+    "devices": "preserve_devices", "specials": "preserve_specials", "omit_dir_times": "omit_dir_times",
+    "omit_link_times": "omit_link_times", "atimes": "preserve_atimes", "acls": "preserve_acls", "xattrs": "preserve_xattrs",
+    "numeric_ids": "numeric_ids", "relative": "relative_paths", "implied_dirs": "implied_dirs", "copy_links": "copy_links",
+    "copy_dirlinks": "copy_dirlinks", "keep_dirlinks": "keep_dirlinks", "copy_unsafe_links": "copy_unsafe_links",
+    "safe_links": "safe_symlinks", "one_file_system": "one_file_system", "prune_empty_dirs": "prune_empty_dirs",
+    "checksum": "always_checksum", "cvs_exclude": "cvs_exclude", "mkpath": "mkpath_dest_arg", "update": "update_only",
+    "existing": "ignore_non_existing", "ignore_existing": "ignore_existing", "size_only": "size_only",
+    "ignore_times": "ignore_times", "modify_window": "modify_window", "max_size": "max_size", "min_size": "min_size",
+    "dry_run": "dry_run", "list_only": "list_only", "whole_file": "whole_file", "sparse": "sparse_files",
+    "block_size": "block_size", "inplace": "inplace", "append": "append_mode", "partial": "keep_partial",
+    "delay_updates": "delay_updates", "preallocate": "preallocate_files", "fuzzy": "fuzzy_basis", "backup": "make_backups",
+    "delete_excluded": "delete_excluded", "force_delete": "force_delete", "ignore_errors": "ignore_errors",
+    "remove_source_files": "remove_source_files", "open_noatime": "open_noatime", "trust_sender": "trust_sender",
+    "verbose": "verbose", "itemize": "itemize_changes", "log_before_transfer": "log_before_transfer",
+    "human_readable": "human_readable", "eight_bit_output": "allow_8bit_chars",
+    "stdout_format_has_i": "stdout_format_has_i", "log_format_has_i": "logfile_format_has_i",
+}  # fmt: skip
+INFO_FIELDS = (
+    "name", "del", "skip", "flist", "misc", "mount", "nonreg", "progress", "stats", "symsafe", "copy", "remove", "backup",
+)  # fmt: skip
+
+
+def fill_context(
+    context: Context, options: Options, negotiated: Negotiated, *, sender: bool, umask: int, am_daemon: bool = False
+) -> None:
+    """Sets the context's options; to be called before other parts are made on it. `sender`: this side reads the files."""
+    target = context.options
+    target.role = lib.PS_ROLE_SENDER if sender else lib.PS_ROLE_RECEIVER
+    target.am_server = int(options.am_server)
+    target.am_daemon = int(am_daemon)
+    target.am_root = int(os.geteuid() == 0)
+    for name, source in COPIED.items():
+        setattr(target, name, int(getattr(options, source)))
+    for word in INFO_FIELDS:
+        setattr(target, f"info_{word}", options.info.get(word.upper(), 0))
+    target.recurse = int(bool(options.recurse))
+    target.dirs = max(options.xfer_dirs, 0)
+    target.max_delete = -1 if options.max_delete is None else options.max_delete
+    target.delete_mode = DELETE_MODES[options.delete_when]
+    target.alt_kind = ALT_KINDS[options.alt_dest]
+    target.super = -1
+    target.want_progress_events = int(options.info_at_least("PROGRESS", 1))
+    _fill_negotiated(target, options, negotiated)
+    _fill_strings(context, options)
+    operations = [op for text in options.chmod for op in parse_chmod(text, umask) or ()]
+    if operations:
+        context.set_chmod(operations)
+
+
+def _fill_negotiated(target: Any, options: Options, negotiated: Negotiated) -> None:
+    flags = negotiated.flags
+    target.protocol = negotiated.protocol
+    target.inc_recurse = int(negotiated.inc_recurse)
+    target.safe_flist = int(negotiated.safe_flist)
+    target.avoid_xattr_optim = int(not negotiated.xattr_optimization)
+    target.proper_seed_order = int(Compat.CHKSUM_SEED_FIX in flags)
+    target.inplace_partial_dir = int(Compat.INPLACE_PARTIAL_DIR in flags)
+    target.varint_flist_flags = int(Compat.VARINT_FLIST_FLAGS in flags)
+    target.id0_names = int(Compat.ID0_NAMES in flags)
+    target.receiver_symlink_times = int(not options.am_server or "L" in options.client_info)
+    target.xfer_sum = SUM_KINDS[negotiated.checksum]
+    target.file_sum = SUM_KINDS[negotiated.list_checksum]
+    target.checksum_seed = negotiated.seed
+    target.compress = COMPRESS_KINDS[negotiated.compression]
+    target.compress_level = negotiated.compress_level if target.compress else NOT_SPECIFIED_LEVEL
+    if negotiated.checksum == "none":
+        target.whole_file = 1
+
+
+def _fill_strings(context: Context, options: Options) -> None:
+    for which, text in (
+        (lib.PS_STR_PARTIAL_DIR, options.partial_dir),
+        (lib.PS_STR_TEMP_DIR, options.tmpdir),
+        (lib.PS_STR_BACKUP_DIR, options.backup_dir),
+        (lib.PS_STR_BACKUP_SUFFIX, options.backup_suffix),
+    ):
+        if text is not None:
+            context.set_string(which, as_bytes(text).rstrip(b"/") or as_bytes(text)[:1])
+    for which, text in ((formats.STDOUT, options.stdout_format), (formats.LOG, options.logfile_format)):
+        if text is not None and not options.am_server:
+            formats.set_format(context, which, as_bytes(text))
+    for directory in options.basis_dirs:
+        context.add_alternate_dir(as_bytes(directory).rstrip(b"/") or as_bytes(directory)[:1])

@@ -1,0 +1,96 @@
+"""The multiplexed stream while a worker still reads it by itself: filter list, names of --files-from; and messages to the client.
+
+What is read ahead goes on to the sender's pump: `rest` is a valid stream again.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from prsync.errors import StreamError
+from prsync.protocol.limits import FRAME_BYTES
+from prsync.session.daemon.admission.text_phase import TextStream
+
+# Message codes (csrc/wire/mux.h); those below 9 are log codes.
+MSG_DATA, MSG_ERROR, MSG_IO_TIMEOUT, MSG_ERROR_EXIT, MSG_NOMINATE = 0, 3, 33, 86, 117
+MPLEX_BASE = 7  # io.h: what is added to a message's code on the wire
+FRAMES_HELD = 16  # of the extension, before the transfer
+RULE_LIMIT = 5120  # bytes of one rule (exclude.c:recv_filter_list)
+RULES_LIMIT = 16 << 20  # bytes of all of them
+NAME_LIMIT = 4095  # bytes of one name of --files-from; longer ones are cut, as rsync does
+
+
+def frame(code: int, data: bytes) -> bytes:
+    return struct.pack("<I", (MPLEX_BASE + code) << 24 | len(data)) + data
+
+
+class MuxInput:
+    """Data bytes out of the multiplexed stream. `frames` collects those of the extension; other messages are dropped:
+    nothing that a client may say here matters before the transfer."""
+
+    def __init__(self, text: TextStream) -> None:
+        self.text = text
+        self.left = 0  # data bytes of the frame at hand
+        self.ready = bytearray()
+        self.frames: list[bytes] = []
+
+    def rest(self) -> bytes:
+        """What was received and not used, as a stream that begins with a frame's header."""
+        ready = frame(MSG_DATA, bytes(self.ready)) if self.ready else b""
+        head = struct.pack("<I", MPLEX_BASE << 24 | self.left) if self.left else b""
+        return ready + head + self.text.take_rest()
+
+    def exactly(self, count: int) -> bytes:
+        while len(self.ready) < count:
+            self._more()
+        data = bytes(self.ready[:count])
+        del self.ready[:count]
+        return data
+
+    def until_nul(self) -> bytes:
+        """Bytes before the next NUL. However long the name, what is kept of it is bounded."""
+        name = b""
+        while True:
+            if not self.ready:
+                self._more()
+            at = self.ready.find(b"\0")
+            piece = bytes(self.ready[:at] if at >= 0 else self.ready)
+            name += piece[: NAME_LIMIT - len(name)]
+            del self.ready[: at + 1 if at >= 0 else len(self.ready)]
+            if at >= 0:
+                return name
+
+    def until_nul_raw(self) -> bytes:
+        """The same, where names are not multiplexed (protocol 30); no frame may be half read."""
+        if self.left or self.ready:
+            raise StreamError("the client's names begin within a frame")
+        return self.text.word(NAME_LIMIT)
+
+    def _more(self) -> None:
+        while not self.left:
+            word = struct.unpack("<I", self.text.exactly(4))[0]
+            code, size = (word >> 24) - MPLEX_BASE, word & 0xFFFFFF
+            if code == MSG_DATA:
+                self.left = size
+            elif code < 0:
+                raise StreamError(f"unexpected tag {code} from the client")
+            else:
+                data = self.text.exactly(size)
+                if code == MSG_NOMINATE:
+                    if size > FRAME_BYTES or len(self.frames) == FRAMES_HELD:
+                        raise StreamError("the client sends more frames than are answered before the transfer")
+                    self.frames.append(data)
+        data = self.text.some(self.left)
+        self.ready += data
+        self.left -= len(data)
+
+
+def read_filter_list(source: MuxInput) -> Iterator[bytes]:
+    """The rules of a client's filter list (exclude.c:recv_filter_list). Raises StreamError."""
+    total = 0
+    while size := struct.unpack("<i", source.exactly(4))[0]:
+        total += size
+        if not 0 < size < RULE_LIMIT or total > RULES_LIMIT:
+            raise StreamError("the client's filter list has an over-long rule")
+        yield source.exactly(size)

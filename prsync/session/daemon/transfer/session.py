@@ -1,0 +1,165 @@
+"""A worker's transfer: the client's arguments, negotiation, the sender (the end of rsync_module, main.c:start_server)."""
+
+from __future__ import annotations
+
+import secrets
+
+import attrs
+
+from prsync.errors import EngineError, ExitCode, PrsyncError, StartError, StreamError
+from prsync.options.model import Options, as_text
+from prsync.options.read import Reader
+from prsync.options.remote_arguments import limit_verbosity, refused_rows
+from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
+from prsync.session.daemon.nominate.session import NominatedSender
+from prsync.session.daemon.process.connection import Entered, Worker, become_busy, linger
+from prsync.session.daemon.transfer.arguments import Received, read_arguments
+from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MuxInput
+from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure
+from prsync.session.daemon.transfer.sending import SenderJob
+from prsync.session.socket_pump import SocketPump, run_pump
+
+
+@attrs.frozen
+class Request:
+    """What the client asked for, read and judged. `failure`: what it is to be told instead of getting it."""
+
+    options: Options
+    paths: tuple[bytes, ...]
+    failure: PrsyncError | None
+
+
+def serve_transfer(worker: Worker, entered: Entered, received: Received) -> int:
+    """From the first arguments to the goodbye; the exit code. Raises Hangup and Refusal while that is still the way to say it."""
+    request = _read_request(worker, entered, received)
+    options = request.options
+    module_timeout = entered.module.values.number("timeout")
+    timeout = options.io_timeout
+    if module_timeout > 0 and (not timeout or module_timeout < timeout):
+        timeout = module_timeout
+    worker.text.set_deadline(None)
+    worker.text.idle_limit = timeout or None
+    try:
+        negotiated = _negotiate(worker, entered, options)
+    except PrsyncError as error:
+        worker.log.line(error.text, warning=True)
+        worker.log.line(end_line(error.code), warning=True)
+        return int(error.code)
+    if request.failure is not None:
+        return tell_failure(worker, negotiated, request.failure)
+    extension = entered.extension
+    if extension is not None and extension.no_data and not negotiated.nominate:
+        refusal = StartError(f"@ERROR: {extension.refusal} -- try again later")
+        return tell_failure(worker, negotiated, refusal)
+    nominated: NominatedSender | None = None
+    try:
+        job = SenderJob(worker, entered, options, request.paths, negotiated)
+        job.prepare(MuxInput(worker.text))
+        if extension is not None and negotiated.nominate:
+            nominated = NominatedSender(worker, extension, job)
+        elif job.frames:
+            raise StreamError("unexpected tag 117 [sender]")
+    except PrsyncError as error:
+        return tell_failure(worker, negotiated, error)
+    become_busy()
+    limit = min((limit for limit in (options.bwlimit, worker.options.bwlimit) if limit), default=0)
+    code = _pump(worker, job, nominated, timeout, limit)
+    if nominated is not None:
+        worker.log.line(nominated.log_line())
+    return code
+
+
+def _read_request(worker: Worker, entered: Entered, received: Received) -> Request:
+    """The arguments, parsed; with --secluded-args the second batch too. The request is logged."""
+    refused = entered.module.values.text("refuse options", worker.environment)
+    options, failure = _parse(received, refused)
+    if failure is None and options.protect_args:
+        plain = received.options
+        received = read_arguments(worker.text, unescape=False)
+        received = attrs.evolve(received, options=(*plain, *received.options))
+        options, failure = _parse(received, refused)
+    if received.request:
+        user = f"{entered.user}@" if entered.user else ""
+        way = "on" if options.am_sender else "to"
+        worker.log.line(f"rsync {way} {as_text(received.request)} from {user}{worker.host} ({worker.address})")
+    options = limit_verbosity(options, entered.module.values.number("max verbosity"))
+    return Request(options, received.paths, failure or _not_allowed(entered, options))
+
+
+def _parse(received: Received, refused: str) -> tuple[Options, PrsyncError | None]:
+    words = [as_text(word) for word in (*received.options, b".", *received.paths)]
+    reader = Reader({}, server=True, refused=refused_rows(refused))
+    try:
+        return reader.parse_server(words), None
+    except PrsyncError as error:
+        # What was read until then decides how the client can be told (clientserver.c: RERR_UNSUPPORTED for any error).
+        error.code = ExitCode.UNSUPPORTED
+        return Options(**{**reader.values, "am_server": True, "client_info": reader.get("shell_cmd") or ""}), error
+
+
+def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
+    values = entered.module.values
+    if not options.am_sender:
+        if entered.read_only:
+            return PrsyncError("ERROR: module is read only", ExitCode.SYNTAX)
+        return PrsyncError("ERROR: prsyncd does not take uploads yet: the module can only be read", ExitCode.UNSUPPORTED)
+    if options.peer:  # and not served as one: then we know it as little as rsync does
+        return PrsyncError("rsync: on remote machine: --prsync-peer: unknown option", ExitCode.UNSUPPORTED)
+    if values.flag("write only"):
+        return PrsyncError("ERROR: module is write only", ExitCode.SYNTAX)
+    if entered.read_only and options.remove_source_files:
+        which = "source" if options.remove_source_files == 1 else "sent"
+        return PrsyncError(f"ERROR: --remove-{which}-files cannot be used with a read-only module", ExitCode.SYNTAX)
+    return None
+
+
+def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated:
+    """compat.c:setup_protocol, on the blocking socket."""
+    environment = worker.options.environment
+    wishes = Wishes(
+        entered.protocol,
+        checksum_choice=options.checksum_choice,
+        compress_choice=options.compress_choice,
+        compress=bool(options.do_compression),
+        compress_level=options.compress_level if options.compress_level != -(1 << 31) else None,
+        checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
+        compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
+        inc_recurse=bool(options.am_sender and options.recurse and not options.use_qsort and options.allow_inc_recurse),
+        nominate=entered.extension is not None and entered.extension.nominates,
+    )
+    server = NegotiationServer(wishes, options.client_info, options.checksum_seed or secrets.randbits(31))
+    return negotiate(worker, server)
+
+
+def _pump(worker: Worker, job: SenderJob, nominated: NominatedSender | None, timeout: int, bandwidth: int) -> int:
+    protocol = job.context.options.protocol
+    if timeout and protocol >= 31:
+        job.sender.message(MSG_IO_TIMEOUT, timeout.to_bytes(4, "little"))
+    pump = SocketPump(
+        worker.sock,
+        nominated or job.sender,
+        timeout=timeout,
+        bandwidth=bandwidth * 1024,
+        early=job.early,
+        tick=nominated.tick if nominated else None,
+    )
+
+    def announce(error: PrsyncError) -> None:
+        """The last words to the client, unless it had its own; and to the log."""
+        if isinstance(error, EngineError) and job.send.remote_exit is None:
+            job.sender.abort(EngineError(f"{error.text}\n{end_line(error.code)}", error.code))
+        elif job.send.remote_exit is None:
+            worker.log.line(f"rsync: [sender] {error.text}", warning=True)
+            worker.log.line(end_line(error.code), warning=True)
+
+    failure = run_pump(pump, announce)
+    code = job.sender.exit_code
+    if failure is not None:
+        remote = job.send.remote_exit
+        code = failure.code if remote is None else ExitCode(remote) if remote in set(ExitCode) else ExitCode.STREAM_IO
+    worker.log.line(f"sent {pump.sent} bytes  received {pump.received} bytes  total size {job.context.stats.total_size}")
+    if code and (failure is None or job.send.remote_exit is not None):
+        worker.log.line(end_line(code), warning=True)
+    if failure is not None:
+        linger(worker.sock)
+    return int(code)

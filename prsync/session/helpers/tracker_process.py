@@ -1,0 +1,100 @@
+"""A module's tracker as a process: what it opens as the daemon's user, its drop to the module's user (never root), its loop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+
+import trio
+
+from prsync.config.model import Config, Module
+from prsync.engine.confinement import no_new_privileges
+from prsync.engine.index import DigestIndex
+from prsync.errors import ConfigError, FileError, PrsyncError
+from prsync.privileges import drop, open_directory
+from prsync.registry.probes import Sample, pick_samples, probe
+from prsync.registry.tracker import Tracker
+from prsync.session.daemon.admission.identity import module_identity
+from prsync.session.daemon.admission.text_phase import Refusal
+from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.transfer.arguments import follow_path
+from prsync.session.helpers.index_place import IndexPlace, connect, index_place, listen, prepare, tracker_place
+from prsync.session.helpers.indexer import FLAG_WARM
+
+
+class Samples:
+    """Random pieces of the module's files, by its digest index; an index without any has its indexer fill it, once."""
+
+    def __init__(self, place: IndexPlace, root: int, path: str) -> None:
+        """`root`: descriptor of the module's directory, `path` its name. Raises EngineError when there is no index yet: the
+        indexer makes it as it starts."""
+        self._root = root
+        self._path = path
+        self._chance = random.Random(secrets.randbits(64))
+        self._index = DigestIndex(place.index)
+        self._indexer: socket.socket | None = None  # stays open: the indexer does nothing for who has gone
+        self._asked = False
+        with contextlib.suppress(OSError):
+            self._indexer = connect(place)
+
+    def pick(self, prefixes: tuple[str, ...]) -> list[Sample]:
+        """Raises EngineError when the index cannot be read."""
+        follow_path(self._root, self._path)
+        found = pick_samples(self._index, self._root, prefixes, self._chance)
+        if not found and self._indexer is not None and not self._asked:
+            self._asked = True
+            with contextlib.suppress(OSError):
+                self._indexer.send(bytes([FLAG_WARM, 0]))
+        return found
+
+
+def serve_tracker(
+    config: Config, module: Module, environment: Mapping[str, str], log: DaemonLog, parent: int, ready: Callable[[], None]
+) -> int:
+    """The life of a tracker process; the exit code. `ready` is called once workers can ask it."""
+    try:
+        tracker, listener = _open(config, module, environment, log)
+        ready()
+        trio.run(tracker.run, listener, parent)
+    except PrsyncError as error:
+        log.line(error.text, warning=True)
+        return int(error.code)
+    return 0
+
+
+def _open(config: Config, module: Module, environment: Mapping[str, str], log: DaemonLog) -> tuple[Tracker, socket.socket]:
+    # Before the drop: afterwards its files may not be readable.
+    from prsync.registry.storage import LeaseStorage, preload
+    from prsync.sources import factory
+
+    preload()
+    factory.preload()
+
+    known = {**environment, "RSYNC_MODULE_NAME": module.name}
+    values = module.values
+    place = index_place(config, module, environment)
+    mine = tracker_place(place)
+    path = values.text("path", known)
+    try:
+        uid, groups = module_identity(values.text("uid", known), values.text("gid", known))
+        if (os.geteuid() if uid is None else uid) == 0:
+            uid, groups = module_identity("nobody", "")
+    except Refusal as refusal:
+        raise ConfigError(f"module {module.name}: {refusal.log or refusal.text}") from None
+    prepare(mine, uid, groups[0] if groups else None)
+    try:
+        root = open_directory(path)
+        listener = listen(mine)
+    except OSError as error:
+        where = error.filename or mine.parent
+        raise FileError(f"the tracker of module {module.name} cannot use {where}: {error.strerror}") from error
+    samples = Samples(place, root, path)
+    try:
+        drop(uid, groups, no_new_privileges)
+    except OSError as error:
+        raise FileError(f"the tracker of module {module.name}: {error.filename} failed: {error.strerror}") from error
+    return Tracker(LeaseStorage(mine.leases), samples.pick, probe, log.line), listener
