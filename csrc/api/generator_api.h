@@ -1,5 +1,5 @@
 /* Read by cffi as well: declarations and `#define NAME number` only.
- * For tests: the generator driven by hand, without a receiver, and its rules for attributes. Sessions use ps_pull. */
+ * For tests: the generator driven by hand, without a receiver, and its rules for attributes. Sessions use ps_receiving. */
 #ifndef PS_GEN_API_H
 #define PS_GEN_API_H
 

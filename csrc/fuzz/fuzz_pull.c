@@ -49,11 +49,11 @@ static void set_options(ps_opts *o, const u8 *head) {
 }
 
 /* Until it wants input: true. The swarm's requests are answered by nobody: what it announces is given up. */
-static bool work(ps_ctx *c, ps_pull *p) {
+static bool work(ps_ctx *c, ps_receiving *p) {
     struct ps_swarm *swarm = NULL;
     for (int i = 0; i < 3000; i++) {
-        int status = ps_pull_step(p);
-        if (c->o.swarm && !swarm) swarm = ps_pull_swarm(p);
+        int status = ps_receiving_step(p);
+        if (c->o.swarm && !swarm) swarm = ps_receiving_swarm(p);
         if (swarm && (ps_swarm_ask(swarm, status == PS_AGAIN) == PS_FAIL || ps_swarm_step(swarm, status == PS_AGAIN) == PS_FAIL)) return false;
         u32 count;
         const ps_event *events = ps_ctx_events(c, &count);
@@ -63,8 +63,8 @@ static bool work(ps_ctx *c, ps_pull *p) {
         }
         fuzz_drain(c);
         size_t n;
-        ps_pull_out(p, &n);
-        ps_pull_sent(p, n);
+        ps_receiving_out(p, &n);
+        ps_receiving_sent(p, n);
         if (status == PS_AGAIN) return true;
         if (status == PS_DONE || status == PS_FAIL) return false;
     }
@@ -82,24 +82,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     set_options(ps_ctx_opts(c), head);
     if (c->o.backup) ps_ctx_set_string(c, PS_STR_BACKUP_SUFFIX, "~", 1);
     if (head[0] & 64) ps_ctx_set_string(c, PS_STR_PARTIAL_DIR, ".~tmp~", 6);
-    ps_pull *p = ps_pull_new(c, NULL, path, strlen(path));
+    ps_receiving *p = ps_receiving_new(c, NULL, path, strlen(path));
     if (!p) abort();
-    ps_flist_decoder_imply(ps_pull_decoder(p), "./", 2, false);
+    ps_flist_decoder_imply(ps_receiving_decoder(p), "./", 2, false);
     size_t step = head[2] ? head[2] : size + 1;
     bool goes_on = work(c, p);
     while (size && goes_on) {
         size_t n = size < step ? size : step;
-        int status = ps_pull_feed_from(p, data, n);
+        int status = ps_receiving_feed_from(p, data, n);
         for (int i = 0; status == PS_FULL && i < 3000; i++) {
             fuzz_drain(c);
-            status = ps_pull_feed_from(p, data, 0);
+            status = ps_receiving_feed_from(p, data, 0);
         }
         data += n;
         size -= n;
         goes_on = status != PS_FAIL && work(c, p);
     }
-    ps_pull_abort(p, 20);
-    ps_pull_free(p);
+    ps_receiving_abort(p, 20);
+    ps_receiving_free(p);
     ps_ctx_free(c);
     return 0;
 }

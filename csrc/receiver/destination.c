@@ -239,7 +239,7 @@ static int check_backup_dir(ps_ctx *c, const ps_root *root) {
     return PS_OK;
 }
 
-int pull_destination(ps_ctx *c, ps_flists *all, const char *dest, ps_root **root) {
+int receiving_destination(ps_ctx *c, ps_flists *all, const char *dest, ps_root **root) {
     char copy[PATH_ROOM];
     *root = NULL;
     size_t n = strlen(dest);

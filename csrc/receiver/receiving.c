@@ -11,15 +11,15 @@
 #define IOERR_MASK (PS_IOERR_GENERAL | PS_IOERR_VANISHED | PS_IOERR_DEL_LIMIT)
 
 typedef enum {
-    PULL_BEGIN,
-    PULL_FIRST,      /* the first list */
-    PULL_SECOND_NDX, /* inc_recurse: a list of one directory says nothing yet of how many entries come */
-    PULL_SECOND,
-    PULL_RUN,
-    PULL_OVER        /* the remote has said its last */
-} pull_stage;
+    RECEIVING_BEGIN,
+    RECEIVING_FIRST,      /* the first list */
+    RECEIVING_SECOND_NDX, /* inc_recurse: a list of one directory says nothing yet of how many entries come */
+    RECEIVING_SECOND,
+    RECEIVING_RUN,
+    RECEIVING_OVER        /* the remote has said its last */
+} receiving_stage;
 
-struct ps_pull {
+struct ps_receiving {
     ps_ctx *c;
     ps_flists *all;
     ps_flist_decoder *decoder;
@@ -31,12 +31,12 @@ struct ps_pull {
     ps_mux_in in;
     ps_mux_out out;
     ps_ndx_state ndx_in, ndx_out;
-    pull_stage stage;
+    receiving_stage stage;
     char *dest;
     u8 *buffer;
     ps_swarm *swarm;     /* NULL: a classic session */
     ps_buf frames;       /* u32 length, bytes: of the extension, not yet events */
-    bool behind;         /* ps_pull_write_behind */
+    bool behind;         /* ps_receiving_write_behind */
     bool done, failed, nothing; /* nothing: the list was empty, there is no goodbye */
     /* --list-only: what the generator would do */
     ps_flist *listed;    /* the list that comes next; NULL before the first */
@@ -45,11 +45,11 @@ struct ps_pull {
 
 /* ---- messages --------------------------------------------------------------------------------- */
 
-static int bad_message(ps_pull *p, u32 code, u32 len) {
+static int bad_message(ps_receiving *p, u32 code, u32 len) {
     return ps_fail(p->c, 12, 0, "invalid multi-message %u:%u [receiver%s]", code, len, p->c->o.inc_recurse ? "/inc" : "");
 }
 
-static int remote_exit(ps_pull *p, const u8 *data, u32 len) {
+static int remote_exit(ps_receiving *p, const u8 *data, u32 len) {
     ps_reader r = rd_make(data, len);
     i32 code = len == 4 ? rd_i32(&r) : 0;
     if (len != 0 && len != 4) return bad_message(p, PS_MSG_ERROR_EXIT, len);
@@ -60,7 +60,7 @@ static int remote_exit(ps_pull *p, const u8 *data, u32 len) {
     return ps_fail(p->c, code > 0 && code < 256 ? code : 12, 0, "the remote ended the run with an error (code %d)", code);
 }
 
-static int keep_frame(ps_pull *p, const u8 *data, u32 len) {
+static int keep_frame(ps_receiving *p, const u8 *data, u32 len) {
     if (!p->c->o.swarm) return ps_fail(p->c, 12, 0, "unexpected tag %d [receiver]", PS_MSG_NOMINATE);
     /* Digest answers are columns: they never pass through Python. Before the nomination there is no swarm and none is legal. */
     if (p->swarm && len && data[0] == SWARM_FRAME_DIGESTS) return ps_swarm_digests(p->swarm, data + 1, len - 1);
@@ -69,7 +69,7 @@ static int keep_frame(ps_pull *p, const u8 *data, u32 len) {
     return PS_OK;
 }
 
-static int deleted(ps_pull *p, const u8 *data, u32 len) {
+static int deleted(ps_receiving *p, const u8 *data, u32 len) {
     char path[PS_LIMIT_NAME + 1];
     if (len > PS_LIMIT_NAME) return bad_message(p, PS_MSG_DELETED, len);
     memcpy(path, data, len);
@@ -80,7 +80,7 @@ static int deleted(ps_pull *p, const u8 *data, u32 len) {
 
 /* io.c:read_a_msg, as the receiver of a pull sees it. */
 static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
-    ps_pull *p = owner;
+    ps_receiving *p = owner;
     ps_reader r = rd_make(data, len);
     i32 value = len == 4 ? rd_i32(&r) : 0;
     switch (code) {
@@ -112,7 +112,7 @@ static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
 }
 
 /* Frames become events in the order in which they came, as there is room. */
-static void offer_frames(ps_pull *p) {
+static void offer_frames(ps_receiving *p) {
     while (buf_used(&p->frames) >= 4) {
         ps_reader r = rd_make(buf_head(&p->frames), buf_used(&p->frames));
         u32 n = rd_u32(&r);
@@ -123,8 +123,8 @@ static void offer_frames(ps_pull *p) {
 
 /* ---- the handle ------------------------------------------------------------------------------- */
 
-ps_pull *ps_pull_new(ps_ctx *c, struct ps_rules *rules, const char *dest, size_t dest_len) {
-    ps_pull *p = calloc(1, sizeof *p);
+ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *dest, size_t dest_len) {
+    ps_receiving *p = calloc(1, sizeof *p);
     if (!p) return NULL;
     p->c = c;
     p->rules = rules;
@@ -135,18 +135,18 @@ ps_pull *ps_pull_new(ps_ctx *c, struct ps_rules *rules, const char *dest, size_t
     p->all = flists_new(c);
     p->dest = dest ? strndup(dest, dest_len) : NULL;
     if (!p->all || !p->buffer || (dest && !p->dest)) {
-        ps_pull_free(p);
+        ps_receiving_free(p);
         return NULL;
     }
     if (!dest) c->o.list_only = 1;
     p->decoder = flist_decoder_new(c, p->all, rules);
     if (c->o.checksum && !c->o.list_only) p->early = early_new(c, p->all, p->dest);
     if (p->decoder && (p->early || !c->o.checksum || c->o.list_only)) return p;
-    ps_pull_free(p);
+    ps_receiving_free(p);
     return NULL;
 }
 
-void ps_pull_free(ps_pull *p) {
+void ps_receiving_free(ps_receiving *p) {
     if (!p) return;
     swarm_free(p->swarm);
     recv_free(p->recv);
@@ -163,20 +163,20 @@ void ps_pull_free(ps_pull *p) {
     free(p);
 }
 
-struct ps_flist_decoder *ps_pull_decoder(ps_pull *p) { return p->decoder; }
+struct ps_flist_decoder *ps_receiving_decoder(ps_receiving *p) { return p->decoder; }
 
-struct ps_swarm *ps_pull_swarm(ps_pull *p) {
+struct ps_swarm *ps_receiving_swarm(ps_receiving *p) {
     if (!p->swarm && p->gen && p->recv)
         p->swarm = swarm_new(&(ps_swarm_parts){p->c, p->all, p->gen, recv_outs(p->recv), p->root, &p->out});
     return p->swarm;
 }
 
-void ps_pull_write_behind(ps_pull *p) { p->behind = !p->c->o.swarm; }
+void ps_receiving_write_behind(ps_receiving *p) { p->behind = !p->c->o.swarm; }
 
-bool ps_pull_lists_complete(const ps_pull *p) { return p->all->eof; }
-uint64_t ps_pull_entries(const ps_pull *p) { return p->all->total_count; }
+bool ps_receiving_lists_complete(const ps_receiving *p) { return p->all->eof; }
+uint64_t ps_receiving_entries(const ps_receiving *p) { return p->all->total_count; }
 
-uint8_t *ps_pull_buffer(ps_pull *p, size_t *cap) {
+uint8_t *ps_receiving_buffer(ps_receiving *p, size_t *cap) {
     *cap = BUFFER_SIZE;
     return p->buffer;
 }
@@ -184,16 +184,16 @@ uint8_t *ps_pull_buffer(ps_pull *p, size_t *cap) {
 /* cleanup.c: the remote hears of our failure, unless it is the connection that failed. */
 static bool remote_should_know(i32 code) { return code && code != 10 && code != 12 && code != 19 && code != 30; }
 
-static int failed(ps_pull *p) {
+static int failed(ps_receiving *p) {
     if (p->failed) return PS_FAIL;
     p->failed = true;
-    ps_pull_abort(p, p->c->error.exit_code);
+    ps_receiving_abort(p, p->c->error.exit_code);
     return PS_FAIL;
 }
 
-void ps_pull_abort(ps_pull *p, int32_t exit_code) {
+void ps_receiving_abort(ps_receiving *p, int32_t exit_code) {
     if (p->recv) recv_abort(p->recv);
-    if (p->c->o.protocol < 31 || p->stage == PULL_OVER || !remote_should_know(exit_code)) return;
+    if (p->c->o.protocol < 31 || p->stage == RECEIVING_OVER || !remote_should_know(exit_code)) return;
     u8 word[4];
     for (int i = 0; i < 4; i++) word[i] = (u8)((u32)exit_code >> (8 * i));
     mux_out_message(&p->out, PS_MSG_ERROR_EXIT, word, 4);
@@ -201,15 +201,15 @@ void ps_pull_abort(ps_pull *p, int32_t exit_code) {
 
 /* ---- the first lists -------------------------------------------------------------------------- */
 
-static int begin_run(ps_pull *p) {
+static int begin_run(ps_receiving *p) {
     if (!p->c->o.inc_recurse) p->all->eof = true;
     if (!p->all->total_count) { /* main.c:client_run: nothing to do, no goodbye */
         p->nothing = p->done = true;
-        p->stage = PULL_OVER;
+        p->stage = RECEIVING_OVER;
         return PS_OK;
     }
     if (!p->c->o.list_only) {
-        if (pull_destination(p->c, p->all, p->dest, &p->root) != PS_OK) return PS_FAIL;
+        if (receiving_destination(p->c, p->all, p->dest, &p->root) != PS_OK) return PS_FAIL;
         const char *base = ps_str(p->c, PS_STR_CURR_DIR); /* absolute rules and merge files above the destination count from it */
         if (p->rules && base && rules_set_base(p->rules, base, strlen(base), NULL) != PS_OK) return PS_FAIL;
         p->gen = gen_new(p->c, p->all, p->rules, p->root);
@@ -219,12 +219,12 @@ static int begin_run(ps_pull *p) {
     p->recv = recv_new(p->c, p->all, p->gen, p->rules, p->root, p->decoder, &p->ndx_in);
     if (!p->recv) return PS_FAIL;
     if (p->behind) recv_write_behind(p->recv);
-    p->stage = PULL_RUN;
+    p->stage = RECEIVING_RUN;
     return PS_OK;
 }
 
 /* flist.c:recv_additional_file_list */
-static int second_ndx(ps_pull *p) {
+static int second_ndx(ps_receiving *p) {
     for (;;) {
         const u8 *data;
         size_t len;
@@ -248,16 +248,16 @@ static int second_ndx(ps_pull *p) {
         if (parent < 0 || (u32)parent >= p->all->dir_entry_count)
             return ps_fail(p->c, 2, 0, "[receiver] Invalid dir index: %d (%d - %d)", ndx, PS_NDX_FLIST_OFFSET,
                            PS_NDX_FLIST_OFFSET - (i32)p->all->dir_entry_count + 1);
-        p->stage = PULL_SECOND;
+        p->stage = RECEIVING_SECOND;
         return flist_decoder_begin(p->decoder, parent);
     }
 }
 
-static int take_list(ps_pull *p) {
+static int take_list(ps_receiving *p) {
     int status = flist_decode(p->decoder, &p->in, on_message, p);
     if (status != PS_DONE) return status == PS_OK ? PS_AGAIN : status;
-    if (p->stage == PULL_FIRST && p->c->o.inc_recurse && p->all->total_count == 1) {
-        p->stage = PULL_SECOND_NDX;
+    if (p->stage == RECEIVING_FIRST && p->c->o.inc_recurse && p->all->total_count == 1) {
+        p->stage = RECEIVING_SECOND_NDX;
         return PS_OK;
     }
     return begin_run(p);
@@ -265,7 +265,7 @@ static int take_list(ps_pull *p) {
 
 /* ---- input ------------------------------------------------------------------------------------ */
 
-int ps_pull_feed_from(ps_pull *p, const uint8_t *data, size_t len) {
+int ps_receiving_feed_from(ps_receiving *p, const uint8_t *data, size_t len) {
     if (p->failed || p->c->error.exit_code) return failed(p);
     if (len) {
         p->c->stats.total_read += (i64)len;
@@ -275,28 +275,28 @@ int ps_pull_feed_from(ps_pull *p, const uint8_t *data, size_t len) {
     int status = PS_OK;
     while (status == PS_OK) {
         switch (p->stage) {
-        case PULL_BEGIN:
-            p->stage = PULL_FIRST;
+        case RECEIVING_BEGIN:
+            p->stage = RECEIVING_FIRST;
             status = flist_decoder_begin(p->decoder, -1);
             break;
-        case PULL_FIRST:
-        case PULL_SECOND: status = take_list(p); break;
-        case PULL_SECOND_NDX: status = second_ndx(p); break;
-        case PULL_RUN: status = recv_step(p->recv, &p->in, on_message, p); break;
-        case PULL_OVER: status = PS_DONE; break;
+        case RECEIVING_FIRST:
+        case RECEIVING_SECOND: status = take_list(p); break;
+        case RECEIVING_SECOND_NDX: status = second_ndx(p); break;
+        case RECEIVING_RUN: status = recv_step(p->recv, &p->in, on_message, p); break;
+        case RECEIVING_OVER: status = PS_DONE; break;
         }
     }
     if (status == PS_FAIL) return failed(p);
-    if (status == PS_DONE) p->stage = PULL_OVER;
+    if (status == PS_DONE) p->stage = RECEIVING_OVER;
     offer_frames(p);
     return buf_used(&p->frames) ? PS_FULL : status;
 }
 
-int ps_pull_feed(ps_pull *p, size_t len) { return ps_pull_feed_from(p, p->buffer, len < BUFFER_SIZE ? len : BUFFER_SIZE); }
+int ps_receiving_feed(ps_receiving *p, size_t len) { return ps_receiving_feed_from(p, p->buffer, len < BUFFER_SIZE ? len : BUFFER_SIZE); }
 
 /* ---- the generator's side --------------------------------------------------------------------- */
 
-static int put_done(ps_pull *p) {
+static int put_done(ps_receiving *p) {
     ps_buf b = {0};
     bool ok = buf_ndx(&b, &p->ndx_out, p->c->o.protocol, PS_NDX_DONE) && mux_out_data(&p->out, b.data, b.len);
     buf_free(&b);
@@ -308,7 +308,7 @@ static bool shown_here(const ps_opts *o, const ps_file *f) {
     return file_active(f) && !(S_ISDIR(f->mode) && (o->inc_recurse || (!o->implied_dirs && f->flags & PS_F_IMPLIED_DIR)));
 }
 
-static int render_list(ps_pull *p, const ps_flist *l) {
+static int render_list(ps_receiving *p, const ps_flist *l) {
     const ps_opts *o = &p->c->o;
     if (o->inc_recurse && l->parent_ndx >= 0 && (u32)l->parent_ndx < p->all->dir_entry_count) {
         ps_file *dir = &p->all->dir_entries[l->parent_ndx].file;
@@ -328,7 +328,7 @@ static int render_list(ps_pull *p, const ps_flist *l) {
 }
 
 /* generator.c:generate_files where nothing is compared: every list is shown, and its end is told. */
-static int list_step(ps_pull *p) {
+static int list_step(ps_receiving *p) {
     if (p->list_phase == 0) {
         ps_flist *l = p->listed ? p->listed->next : p->all->first;
         if (!l && !p->all->eof) return PS_AGAIN;
@@ -348,37 +348,37 @@ static int list_step(ps_pull *p) {
     }
     /* NDX_DONE of the redo and delay phases, of deletions from protocol 31 on, and the goodbye. */
     int total = p->c->o.protocol >= 31 ? 4 : 3;
-    if (p->list_phase > total) return p->stage == PULL_OVER ? PS_DONE : PS_AGAIN;
+    if (p->list_phase > total) return p->stage == RECEIVING_OVER ? PS_DONE : PS_AGAIN;
     p->list_phase++;
     return put_done(p);
 }
 
 /* Whether the generator waits for more than the remote. */
-static bool swarm_works(const ps_pull *p) {
+static bool swarm_works(const ps_receiving *p) {
     size_t queued = 0;
     if (p->gen) gen_jobs(p->gen, &queued);
     return p->swarm && (queued || ps_swarm_get_counts(p->swarm)->open);
 }
 
-int ps_pull_step(ps_pull *p) {
+int ps_receiving_step(ps_receiving *p) {
     if (p->failed || p->c->error.exit_code) return failed(p);
     if (p->done) return PS_DONE;
-    if (p->stage != PULL_RUN && p->stage != PULL_OVER) return early_step(p->early, flist_decoder_list(p->decoder));
+    if (p->stage != RECEIVING_RUN && p->stage != RECEIVING_OVER) return early_step(p->early, flist_decoder_list(p->decoder));
     if (buf_used(&p->out.out) >= PS_SEND_HIGH_WATER) return PS_FULL;
     if (p->c->o.swarm && (!p->swarm || !ps_swarm_get_counts(p->swarm)->open)) recv_place_delayed(p->recv);
     int status = p->c->o.list_only ? PS_OK : gen_step(p->gen, &p->out, &p->ndx_out);
     for (int lists = 0; p->c->o.list_only && status == PS_OK && lists < STEP_LISTS; lists++) status = list_step(p);
     if (status == PS_FAIL) return failed(p);
     if (status == PS_DONE) p->done = true;
-    if (status == PS_AGAIN && p->stage == PULL_RUN) return early_step(p->early, flist_decoder_list(p->decoder));
-    if (status == PS_AGAIN && p->stage == PULL_OVER && !swarm_works(p)) {
+    if (status == PS_AGAIN && p->stage == RECEIVING_RUN) return early_step(p->early, flist_decoder_list(p->decoder));
+    if (status == PS_AGAIN && p->stage == RECEIVING_OVER && !swarm_works(p)) {
         ps_fail(p->c, 12, 0, "the remote ended the session before all was done [receiver]");
         return failed(p);
     }
     return status;
 }
 
-int ps_pull_settle(ps_pull *p) {
+int ps_receiving_settle(ps_receiving *p) {
     if (p->failed || p->c->error.exit_code) return failed(p);
     if (!p->recv || !recv_settle(p->recv)) return PS_AGAIN;
     return p->c->error.exit_code ? failed(p) : PS_OK;
@@ -386,23 +386,23 @@ int ps_pull_settle(ps_pull *p) {
 
 /* ---- output ----------------------------------------------------------------------------------- */
 
-const uint8_t *ps_pull_out(ps_pull *p, size_t *len) {
+const uint8_t *ps_receiving_out(ps_receiving *p, size_t *len) {
     mux_out_close_frame(&p->out);
     *len = buf_used(&p->out.out);
     return *len ? buf_head(&p->out.out) : NULL;
 }
 
-void ps_pull_sent(ps_pull *p, size_t n) {
+void ps_receiving_sent(ps_receiving *p, size_t n) {
     size_t used = buf_used(&p->out.out);
     if (n > used) n = used;
     p->c->stats.total_written += (i64)n;
     buf_consume(&p->out.out, n);
 }
 
-int ps_pull_put(ps_pull *p, const uint8_t *data, size_t n) {
+int ps_receiving_put(ps_receiving *p, const uint8_t *data, size_t n) {
     return mux_out_data(&p->out, data, n) ? PS_OK : ps_fail_memory(p->c, "output for the remote");
 }
 
-int ps_pull_put_message(ps_pull *p, uint32_t code, const uint8_t *data, size_t n) {
+int ps_receiving_put_message(ps_receiving *p, uint32_t code, const uint8_t *data, size_t n) {
     return mux_out_message(&p->out, code, data, n) ? PS_OK : ps_fail_memory(p->c, "output for the remote");
 }

@@ -8,6 +8,6 @@
 
 /* main.c:get_local_name, check_alt_basis_dirs and do_recv's checks, once the first list is there. *root is NULL where a dry
  * run finds no destination. PS_OK or PS_FAIL. */
-int pull_destination(ps_ctx *c, ps_flists *all, const char *dest, ps_root **root);
+int receiving_destination(ps_ctx *c, ps_flists *all, const char *dest, ps_root **root);
 
 #endif

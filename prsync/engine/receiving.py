@@ -12,7 +12,7 @@ IO_TIMEOUT = int(lib.PS_EV_IO_TIMEOUT)
 FRAME = int(lib.PS_EV_FRAME)
 
 
-class Pull:
+class Receiving:
     """Generator and receiver over one byte stream; begins where multiplexing is on in both directions.
 
     `destination` is the command line's argument, as bytes; None only lists. Raises EngineError for every failure,
@@ -22,7 +22,7 @@ class Pull:
     def __init__(self, context: Context, destination: bytes | None, rules: Any = None) -> None:
         self.context = context
         self._rules = rules  # must outlive the handle
-        handle = lib.ps_pull_new(
+        handle = lib.ps_receiving_new(
             context.handle,
             ffi.NULL if rules is None else rules,
             ffi.NULL if destination is None else destination,
@@ -31,59 +31,59 @@ class Pull:
         if handle == ffi.NULL:
             context.check(lib.PS_FAIL)
             raise EngineError("out of memory", ExitCode.MEMORY)
-        self.handle: Any = ffi.gc(handle, lib.ps_pull_free)
+        self.handle: Any = ffi.gc(handle, lib.ps_receiving_free)
         self._size: Any = ffi.new("size_t *")
-        room = lib.ps_pull_buffer(self.handle, self._size)
+        room = lib.ps_receiving_buffer(self.handle, self._size)
         self.buffer = memoryview(ffi.buffer(room, self._size[0]))
         """The core's receive buffer: receive into it while `feed` last answered AGAIN."""
 
     def imply(self, argument: bytes, skip_module: bool) -> None:
         """A source argument as it was sent: the sender may only list what it names (rsync's implied arguments)."""
         self.context.check(
-            lib.ps_flist_decoder_imply(lib.ps_pull_decoder(self.handle), argument, len(argument), skip_module)
+            lib.ps_flist_decoder_imply(lib.ps_receiving_decoder(self.handle), argument, len(argument), skip_module)
         )
 
     def feed(self, count: int) -> Status:
         """`count` bytes lie at the start of `buffer`; 0 goes on after FULL."""
-        return self.context.check(lib.ps_pull_feed(self.handle, count))
+        return self.context.check(lib.ps_receiving_feed(self.handle, count))
 
     def step(self) -> Status:
         """One slice of the generator's work; OK asks for another call."""
-        return self.context.check(lib.ps_pull_step(self.handle))
+        return self.context.check(lib.ps_receiving_step(self.handle))
 
     def write_behind(self) -> None:
         """Before the first input: small files may be put in place by threads of the core. Then `settle` before each wait."""
-        lib.ps_pull_write_behind(self.handle)
+        lib.ps_receiving_write_behind(self.handle)
 
     def settle(self) -> Status:
         """Waits for the files that those threads have. AGAIN: none; OK: they are settled, `step` may have more to do."""
-        return self.context.check(lib.ps_pull_settle(self.handle))
+        return self.context.check(lib.ps_receiving_settle(self.handle))
 
     def output(self) -> memoryview:
         """What is to be sent; valid until the next call on this object."""
-        data = lib.ps_pull_out(self.handle, self._size)
+        data = lib.ps_receiving_out(self.handle, self._size)
         return memoryview(ffi.buffer(data, self._size[0])) if self._size[0] else memoryview(b"")
 
     def sent(self, count: int) -> None:
-        lib.ps_pull_sent(self.handle, count)
+        lib.ps_receiving_sent(self.handle, count)
 
     def put(self, data: bytes) -> None:
         """Data of our own in the stream: filter rules, names of --files-from."""
-        self.context.check(lib.ps_pull_put(self.handle, data, len(data)))
+        self.context.check(lib.ps_receiving_put(self.handle, data, len(data)))
 
     def put_message(self, code: int, data: bytes) -> None:
         """A message beside the data: frames of the extension."""
-        self.context.check(lib.ps_pull_put_message(self.handle, code, data, len(data)))
+        self.context.check(lib.ps_receiving_put_message(self.handle, code, data, len(data)))
 
     def abort(self, code: ExitCode = ExitCode.OK) -> None:
         """Ends the run here: nothing incomplete stays under a final name, but where --partial asks for it."""
-        lib.ps_pull_abort(self.handle, int(code))
+        lib.ps_receiving_abort(self.handle, int(code))
 
     @property
     def lists_complete(self) -> bool:
-        return bool(lib.ps_pull_lists_complete(self.handle))
+        return bool(lib.ps_receiving_lists_complete(self.handle))
 
     @property
     def entries(self) -> int:
         """File list entries received so far."""
-        return int(lib.ps_pull_entries(self.handle))
+        return int(lib.ps_receiving_entries(self.handle))

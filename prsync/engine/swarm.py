@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from prsync.engine.context import Context, Status
 from prsync.engine.native import ffi, lib
-from prsync.engine.receiving import Pull
+from prsync.engine.receiving import Receiving
 
 BUNDLE = int(lib.PS_EV_SWARM_BUNDLE)
 RUN = int(lib.PS_EV_SWARM_RUN)
@@ -48,16 +48,16 @@ class Entries(NamedTuple):
 class Swarm:
     """The files of one pull that come from sources. Made once the destination is known; raises EngineError."""
 
-    def __init__(self, pull: Pull, handle: Any) -> None:
+    def __init__(self, pull: Receiving, handle: Any) -> None:
         self._pull = pull
         self._context: Context = pull.context
         self._handle = handle
         self.counts: Any = lib.ps_swarm_get_counts(handle)
 
     @classmethod
-    def of(cls, pull: Pull) -> Swarm | None:
+    def of(cls, pull: Receiving) -> Swarm | None:
         """The session's swarm; None while the first list is still on its way."""
-        handle = lib.ps_pull_swarm(pull.handle)
+        handle = lib.ps_receiving_swarm(pull.handle)
         return None if handle == ffi.NULL else cls(pull, handle)
 
     def set_prefix(self, prefix: bytes) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
-from prsync.engine.receiving import Pull
+from prsync.engine.receiving import Receiving
 from prsync.errors import PrsyncError
 from prsync.protocol import limits
 from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
@@ -38,7 +38,7 @@ class SwarmControl:
 
     def __init__(
         self,
-        pull: Pull,
+        pull: Receiving,
         fetcher: FetcherHandle,
         settings: Settings,
         nomination: Nomination,

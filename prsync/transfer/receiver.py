@@ -10,15 +10,15 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from prsync.engine import receiving as pull
 from prsync.engine.context import Context, Event, Status
 from prsync.engine.native import lib
+from prsync.engine.receiving import Receiving
 from prsync.errors import ExitCode, StreamError
 
 LogSink = Callable[[int, bytes], None]
 """Called with a log code (PS_LOG_*) and the text, newlines included, in order."""
 EventSink = Callable[[Event], None]
-"""Called with each event: `pull.IO_TIMEOUT` (a: seconds), `pull.FRAME` (text: a frame), and those of the generator."""
+"""Called with each event: `receiving.IO_TIMEOUT` (a: seconds), `receiving.FRAME` (text: a frame), and those of the generator."""
 
 
 class Need(enum.Enum):
@@ -36,8 +36,8 @@ class Receiver:
         self, context: Context, destination: bytes | None, log: LogSink, event: EventSink | None = None, rules: Any = None
     ) -> None:
         self.context = context
-        self.pull = pull.Pull(context, destination, rules)
-        self.buffer = self.pull.buffer
+        self.core = Receiving(context, destination, rules)
+        self.buffer = self.core.buffer
         self._log = log
         self._event = event
         self._blocked = False  # input is left in the buffer
@@ -60,7 +60,7 @@ class Receiver:
         """`count` bytes have been received into `buffer`; 0: the remote has closed the connection."""
         if count == 0:
             if not self._ended:
-                self.pull.abort()
+                self.core.abort()
                 total = self.context.stats.total_read
                 raise StreamError(f"connection unexpectedly closed ({total} bytes received so far) [receiver]")
             return
@@ -68,12 +68,12 @@ class Receiver:
 
     def _feed(self, count: int) -> None:
         try:
-            status = self.pull.feed(count)
+            status = self.core.feed(count)
         finally:
             self.drain()
         while status is Status.FULL:
             try:
-                status = self.pull.feed(0)
+                status = self.core.feed(0)
             finally:
                 self.drain()
         self._ended = self._ended or status is Status.DONE
@@ -81,7 +81,7 @@ class Receiver:
     def run(self) -> Need:
         """Works until it needs something, or for some milliseconds."""
         try:
-            status = self.pull.step()
+            status = self.core.step()
         finally:
             self.drain()
         if status is Status.DONE:
@@ -92,20 +92,20 @@ class Receiver:
     def settle(self) -> bool:
         """To be called before waiting for the remote: True when files were still being put in place, so that `run` may go on."""
         try:
-            return self.pull.settle() is Status.OK
+            return self.core.settle() is Status.OK
         finally:
             self.drain()
 
     def output(self) -> memoryview:
         """Bytes to be sent, valid until the next call on this object."""
-        return self.pull.output()
+        return self.core.output()
 
     def sent(self, count: int) -> None:
-        self.pull.sent(count)
+        self.core.sent(count)
 
     def abort(self, code: ExitCode = ExitCode.OK) -> None:
         """An interruption, a timeout, a lost connection: ends the run, keeps nothing incomplete that was not asked for."""
-        self.pull.abort(code)
+        self.core.abort(code)
         self.drain()
 
     def exit_code(self) -> ExitCode:

@@ -104,7 +104,7 @@ def pump(
     behind: small files are put in place by the core's threads; most: no more bytes are received at once, and the threads are
     waited for after each time."""
     if behind:
-        receiver.pull.write_behind()
+        receiver.core.write_behind()
     connection.setblocking(False)
     total = 0
     while True:
@@ -171,7 +171,7 @@ def pull(
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         handshake(connection, context, letters, [*arguments, ".", source], protocol, checksum)
         receiver = Receiver(context, None if destination is None else str(destination).encode(), lambda c, t: log.append((c, t)))
-        receiver.pull.put(filters)
+        receiver.core.put(filters)
         try:
             pump(connection, receiver, change, stop_after, behind, most)
             code = int(receiver.exit_code())

@@ -117,7 +117,7 @@ class Pair:
         self.lines: list[str] = []
         self.events: deque[Event] = deque()
         self.receiver = Receiver(self.context, bytes(dest) + b"/", self._log, self.events.append)
-        self.receiver.pull.imply(b"./", skip_module=False)
+        self.receiver.core.imply(b"./", skip_module=False)
         self.buffer = bytearray(SLOT * slots)
         self.memory = Memory(self.buffer, SLOT)
         self.mirrors: list[Mirror] = []
@@ -138,7 +138,7 @@ class Pair:
         for _ in range(limit):
             need = self.receiver.run()
             if self.swarm is None:
-                self.swarm = Swarm.of(self.receiver.pull)
+                self.swarm = Swarm.of(self.receiver.core)
             if self.swarm is not None:
                 self.swarm.ask(need is Need.INPUT)
                 while self.swarm.step(need is Need.INPUT) is not Status.AGAIN:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import stock
 
-from prsync.engine.receiving import Pull
+from prsync.engine.receiving import Receiving
 from prsync.transfer.receiver import Receiver
 
 pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")
@@ -56,7 +56,7 @@ def test_no_change_run_makes_few_events(tree: tuple[int, pathlib.Path], monkeypa
 
         monkeypatch.setattr(owner, name, wrapper)
 
-    for owner, name in ((Receiver, "drain"), (Pull, "feed"), (Pull, "step")):
+    for owner, name in ((Receiver, "drain"), (Receiving, "feed"), (Receiving, "step")):
         counted(owner, name)
     drained = stock.Context.drain_events
 

@@ -13,7 +13,7 @@ import stock
 
 from prsync.engine.context import Context, Status
 from prsync.engine.native import ffi
-from prsync.engine.receiving import Pull
+from prsync.engine.receiving import Receiving
 from prsync.errors import PrsyncError
 
 pytestmark = pytest.mark.skipif(not stock.RSYNC, reason="needs the real rsync")
@@ -48,7 +48,7 @@ class Session:
         pieces = split(chunks, sizes)
         context = Context()
         ffi.buffer(context.options)[:] = self.options
-        pull = Pull(context, str(destination).encode())
+        pull = Receiving(context, str(destination).encode())
         try:
             while True:
                 while (status := pull.step()) in (Status.OK, Status.FULL):

@@ -15,7 +15,7 @@ import pytest
 from swarm_pair import Mirror, Origin, Pair
 
 from prsync.engine.fetch import PeerFetch
-from prsync.engine.receiving import Pull
+from prsync.engine.receiving import Receiving
 from prsync.engine.swarm import Swarm
 from prsync.errors import EngineError
 
@@ -304,7 +304,7 @@ def test_swarm_request_has_room_for_paths_below_a_mirrors_module(tmp_path: pathl
     asked: list[tuple[int, int]] = []
     made, sent = Swarm.of, PeerFetch.request
 
-    def of(pull: Pull) -> Swarm | None:
+    def of(pull: Receiving) -> Swarm | None:
         swarm = made(pull)
         if swarm is not None:
             swarm.set_below(400)

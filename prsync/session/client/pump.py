@@ -96,7 +96,7 @@ class Wire:
     def keep_alive(self, now: float) -> None:
         """io.c:maybe_send_keepalive: an empty data message when we have been silent for half of the timeout."""
         if self.timeout and now - self.last_out >= (self.timeout + 1) // 2 and not self.wants_to_send():
-            self.receiver.pull.put_message(MSG_DATA, b"")
+            self.receiver.core.put_message(MSG_DATA, b"")
 
     def check_time(self, now: float) -> None:
         if self.timeout and now - max(self.last_in, self.last_out) >= self.timeout:

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from prsync.engine import receiving as engine_pull
+from prsync.engine import receiving
 from prsync.engine.context import Event
 from prsync.engine.numbers import big_num
 from prsync.errors import ExitCode, SocketError, StartError, StreamError
@@ -56,12 +56,12 @@ class ClientSwarm:
         self.no_data = False
         self.control: SwarmControl | None = None
         receiver.context.options.swarm = 1
-        receiver.pull.put_message(MSG_NOMINATE, encode_frame(Hello()))
+        receiver.core.put_message(MSG_NOMINATE, encode_frame(Hello()))
 
     # ---- frames --------------------------------------------------------------------------------
 
     def event(self, event: Event, wire: Wire) -> None:
-        if event.kind == engine_pull.FRAME:
+        if event.kind == receiving.FRAME:
             self._frame(event.text, wire)
         elif self.control is not None:
             self.control.event(event)
@@ -86,7 +86,7 @@ class ClientSwarm:
         settings = self._settings(wire)
         receiver = self._receiver
         self.control = SwarmControl(
-            receiver.pull, self._fetcher, settings, nomination, self.no_data, receiver.drain, self._warn, time.monotonic()
+            receiver.core, self._fetcher, settings, nomination, self.no_data, receiver.drain, self._warn, time.monotonic()
         )
 
     def _require_mirrors(self) -> None:

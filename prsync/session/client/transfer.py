@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from prsync.engine import receiving as engine_pull
+from prsync.engine import receiving
 from prsync.engine.context import Context, Event
 from prsync.engine.rules import RuleSet
 from prsync.errors import ExitCode, PrsyncError, StartError
@@ -109,10 +109,10 @@ class PullSession:
         self.receiver = Receiver(self.context, destination, self.output.record, self._event, self.rules.handle)
         if fetcher is not None and negotiated.nominate:
             self.swarm = self._join_swarm(fetcher, handshake.login)  # its hello comes before the filter list
-        self.receiver.pull.put(sent_rules)
+        self.receiver.core.put(sent_rules)
         names = b"" if prepared.names is None else encode_names(prepared.names)
         if names and negotiated.protocol >= 31:
-            self.receiver.pull.put(names)
+            self.receiver.core.put(names)
             names = b""
         self._imply(prepared.names)
         stats = self.context.stats
@@ -135,13 +135,13 @@ class PullSession:
             return
         if names is not None:
             for name in names:
-                self.receiver.pull.imply(name, skip_module=False)
+                self.receiver.core.imply(name, skip_module=False)
         else:
             for path in self.request.target.paths:
-                self.receiver.pull.imply(as_bytes(path), skip_module=True)
+                self.receiver.core.imply(as_bytes(path), skip_module=True)
 
     def _event(self, event: Event) -> None:
-        if event.kind == engine_pull.IO_TIMEOUT and (not self.wire.timeout or event.a < self.wire.timeout):
+        if event.kind == receiving.IO_TIMEOUT and (not self.wire.timeout or event.a < self.wire.timeout):
             self.wire.timeout = float(event.a)
         elif self.swarm is not None:
             self.swarm.event(event, self.wire)
@@ -149,7 +149,7 @@ class PullSession:
     def run(self) -> ExitCode:
         try:
             if self.swarm is None:
-                self.receiver.pull.write_behind()
+                self.receiver.core.write_behind()
                 run_pull(self.wire)
             else:
                 self.swarm.run(self.wire)

@@ -11,7 +11,7 @@ import pytest
 
 from prsync.engine.context import Context, Status
 from prsync.engine.native import lib
-from prsync.engine.receiving import Pull
+from prsync.engine.receiving import Receiving
 from tests.engine.flist_tools import ARCHIVE, Sent, make_context
 
 WHEN = 1_600_000_000
@@ -28,12 +28,12 @@ def write(path: pathlib.Path, data: bytes) -> None:
     os.utime(path, (WHEN, WHEN))
 
 
-def feed(pull: Pull, data: bytes) -> None:
+def feed(pull: Receiving, data: bytes) -> None:
     pull.buffer[: len(data)] = data
     assert pull.feed(len(data)) is Status.AGAIN
 
 
-def settle(pull: Pull) -> bytes:
+def settle(pull: Receiving) -> bytes:
     """Steps until the pull waits for input; what it has to say to the sender."""
     said = b""
     while True:
@@ -45,9 +45,9 @@ def settle(pull: Pull) -> bytes:
             return said
 
 
-def make_pull(destination: pathlib.Path, **options: Any) -> tuple[Pull, Context]:
+def make_pull(destination: pathlib.Path, **options: Any) -> tuple[Receiving, Context]:
     context = make_context(lib.PS_ROLE_RECEIVER, **{"max_size": -1, "min_size": -1, "max_delete": -1, **options})
-    return Pull(context, os.fsencode(destination)), context
+    return Receiving(context, os.fsencode(destination)), context
 
 
 def bytes_read() -> int:
