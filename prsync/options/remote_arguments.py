@@ -12,6 +12,7 @@ from prsync.options.model import (
     DEFAULT_BACKUP_SUFFIX,
     NOT_SPECIFIED_LEVEL,
     Options,
+    as_bytes,
 )
 from prsync.options.read import Reader
 from prsync.options.values import InfoLevels
@@ -209,14 +210,14 @@ def refused_rows(refuse: str) -> frozenset[table.Row]:
 
 
 def _match_refusal(pattern: str, value: bool, refused: dict[table.Row, bool]) -> None:
-    from prsync.protocol.wildmatch import wildmatch
+    from prsync.engine.rules import wildmatch  # clients match nothing here
 
     wild = any(c in pattern for c in "*?[")
     if pattern in ("a", "archive"):
         pattern, wild = "[ardlptgoD]", True
     for row in table.ROWS:
         names = [name for name in (row.long, row.short) if name]
-        if not any(wildmatch(pattern, name) for name in names):
+        if not any(wildmatch(as_bytes(pattern), name.encode()) for name in names):
             continue
         if not wild:
             for other in table.ROWS:

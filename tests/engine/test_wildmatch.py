@@ -60,3 +60,7 @@ def test_wildmatch_stars_agree_with_a_regular_expression(pattern: str, text: str
 def test_wildmatch_any_bytes_give_an_answer(pattern: bytes, text: bytes) -> None:
     wildmatch(pattern, text)
     wildmatch(pattern, text, fold=True)
+
+
+def test_wildmatch_many_stars_cost_no_exponential_time() -> None:
+    assert not wildmatch(b"*a" * 30 + b"b", b"a" * 250)
