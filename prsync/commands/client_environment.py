@@ -8,12 +8,12 @@ import stat
 import sys
 import time
 
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import ExitCode, PrsyncError, UnsupportedError
 from prsync.net.connect import Route
 from prsync.net.handshake import Login
 from prsync.net.proxy import parse_proxy
 from prsync.options.model import Options, as_bytes
-from prsync.options.operands import Target, pull_target
+from prsync.options.operands import Target, Way, transfer_target
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.session.client.output import Output
 from prsync.session.client.session import Request
@@ -24,7 +24,7 @@ PASSWORD_BYTES = 511
 def make_request(options: Options, output: Output) -> Request:
     """Raises UsageError and UnsupportedError before anything is connected."""
     environment = os.environ
-    target = pull_target(options.arguments, options.rsync_port, options.files_from_host)
+    target = pull_from_daemon(options)
     if options.logfile_name:
         output.open_log(options.logfile_name)
     umask = os.umask(0)
@@ -42,6 +42,19 @@ def make_request(options: Options, output: Output) -> Request:
         started=time.monotonic(),
         cvs_sources=_cvs_sources,
     )
+
+
+def pull_from_daemon(options: Options) -> Target:
+    """Raises UnsupportedError for transfers of other kinds."""
+    target = transfer_target(options)
+    if target.way is Way.LOCAL:
+        what = "listing local files" if target.destination is None else "copying between local paths"
+        raise UnsupportedError(f"prsync: {what} is not supported yet")
+    if target.way is not Way.DAEMON:
+        raise UnsupportedError("prsync: transfers over a remote shell are not supported yet; use rsync:// or :: without -e")
+    if target.push:
+        raise UnsupportedError("prsync: pushing to a remote is not supported yet")
+    return target
 
 
 def _cvs_sources() -> CvsSources:

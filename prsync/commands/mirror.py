@@ -9,9 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 
+from prsync.commands.client_environment import pull_from_daemon
 from prsync.errors import UnsupportedError, UsageError
 from prsync.options.model import Options, parse_arguments
-from prsync.options.operands import Target, pull_target
+from prsync.options.operands import Target
 from prsync.protocol import limits
 
 HELP = f"""\
@@ -86,7 +87,7 @@ def _check(
     options = parse_arguments(rest, environment)
     if len(options.arguments) != 2:
         raise UsageError("prsync-mirror: one source and one destination are needed: rsync://ORIGIN/MODULE DEST")
-    target = pull_target(options.arguments, 0, options.files_from_host)
+    target = pull_from_daemon(options)
     if target.destination is None:
         raise UsageError("prsync-mirror: a destination is needed: rsync://ORIGIN/MODULE DEST")
     module, _, below = target.paths[0].partition("/")

@@ -50,6 +50,8 @@ def finish(reader: Reader, arguments: tuple[str, ...]) -> Options:
     if reader.server:
         values["client_info"] = values["shell_cmd"] or ""
         values["shell_cmd"] = None
+    else:
+        values["am_sender"] = bool(arguments) and host_and_path(arguments[0]) is None
     check_protocol(values["protocol"], "Server" if reader.server else "Client")
     for step in (_arguments, _checksums, _compression, _what, _deletion, _backups, _output, _update_in_place, _files_from):
         step(state)

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
 
-from prsync.errors import FileSelectionError, UnsupportedError, UsageError
+from prsync.errors import StartError, UsageError
+
+if TYPE_CHECKING:
+    from prsync.options.model import Options
 
 RSYNC_PORT = 873
 URL_PREFIX = "rsync://"
 
 
 class Spec(NamedTuple):
-    """One remote argument. host may hold "user@". port: 0 remote shell, -1 a daemon's default port."""
+    """One remote argument. host may hold "user@". port: 0 for a remote shell, else a daemon's (-1: where none is named)."""
 
     host: str
     path: str
     port: int
 
 
+class Way(Enum):
+    """How the other side is reached."""
+
+    DAEMON = "daemon"  # over a socket
+    SHELL = "shell"  # a server that a remote shell starts
+    SHELL_DAEMON = "shell daemon"  # a daemon for one connection that a remote shell starts
+    LOCAL = "local"
+
+
 class Target(NamedTuple):
-    """What a pull from a daemon is about."""
+    """What is transferred, and between which two places."""
 
     user: str | None
-    host: str
-    port: int
-    paths: tuple[str, ...]  # module/path, one for each source argument
+    host: str  # "" for a local copy
+    port: int  # SHELL_DAEMON: what the shell is to find in RSYNC_PORT, 0 where none is named
+    paths: tuple[str, ...]  # the sources: module/path or path of a remote, local paths for a push or a local copy
     destination: str | None  # None: list only
+    way: Way
+    push: bool  # this side has the sources; true for a local copy too
 
 
-def _split_host(text: str, is_url: bool) -> tuple[str, str, int] | None:
-    """options.c:parse_hostspec: (user and host, path, port)."""
+def _split_host(text: str, is_url: bool) -> tuple[str, str, int | None] | None:
+    """options.c:parse_hostspec: (user and host, path, port where one follows the host)."""
     start = user_end = 0
     host_end: int | None = None
-    port = 0
+    port: int | None = None
     at = 0
     while True:
         if at >= len(text):
@@ -73,63 +88,124 @@ def _split_host(text: str, is_url: bool) -> tuple[str, str, int] | None:
     return text[:user_end] + text[start:host_end], text[at:], port
 
 
-def host_and_path(text: str) -> Spec | None:
-    """options.c:check_for_hostspec; None for a local path."""
+def host_and_path(text: str, port: int = 0) -> Spec | None:
+    """options.c:check_for_hostspec; None for a local path. `port`: the daemon's, where the argument names none."""
     if text[: len(URL_PREFIX)].lower() == URL_PREFIX:
         found = _split_host(text[len(URL_PREFIX) :], True)
         if found:
-            return Spec(found[0], found[1], found[2] or -1)
+            named = port if found[2] is None else found[2]
+            return Spec(found[0], found[1], named or -1)
     found = _split_host(text, False)
     if not found:
         return None
     host, path, _ = found
-    return Spec(host, path[1:], -1) if path.startswith(":") else Spec(host, path, 0)
+    return Spec(host, path[1:], port or -1) if path.startswith(":") else Spec(host, path, 0)
 
 
-def pull_target(arguments: tuple[str, ...], default_port: int, files_from_host: str | None) -> Target:
-    """The daemon and the paths that a command line names.
-
-    Raises UsageError where rsync does too, and UnsupportedError for local copies, pushes and remote shells.
-    """
+def transfer_target(options: Options) -> Target:
+    """What the command line's arguments name. Raises UsageError and StartError where rsync ends for the same reason."""
+    arguments = options.arguments
     if not arguments:
         raise UsageError("rsync: no source given (see --help)")
-    first = host_and_path(arguments[0])
-    if first is None:
-        return _refuse_local(arguments)
-    sources, destination = arguments, None
-    if len(arguments) > 1 and not arguments[-1].startswith(":"):
-        if host_and_path(arguments[-1]):
+    source = host_and_path(arguments[0], options.rsync_port)
+    if source:
+        target = _pull_target(options, source)
+    else:
+        destination = host_and_path(arguments[-1], options.rsync_port) if len(arguments) > 1 else None
+        target = _push_target(options, destination) if destination else _local_target(options)
+    _check_way(options, target)
+    return target
+
+
+def _pull_target(options: Options, first: Spec) -> Target:
+    sources, destination = options.arguments, None
+    if len(sources) > 1 and not sources[-1].startswith(":"):
+        if host_and_path(sources[-1]):
             raise UsageError("The source and destination cannot both be remote.")
-        sources, destination = arguments[:-1], arguments[-1]
-    if files_from_host and files_from_host != first.host:
-        raise UsageError("--files-from hostname is not the same as the transfer hostname")
+        sources, destination = sources[:-1], sources[-1]
+    _check_files_from(options, first.host)
     paths = [first.path]
+    port = first.port
     for argument in sources[1:]:
-        spec = host_and_path(argument)
+        spec = host_and_path(argument, port)
         if spec is None:
             raise UsageError(f"Unexpected local arg: {argument} (if it is a remote file, prefix it with a colon)")
+        port = spec.port
         if spec.host and spec.host != first.host:
             raise UsageError("All source args must come from the same machine.")
-        if spec.port != first.port:
-            what = "port number" if spec.port and first.port else "hostspec format"
+        if port != first.port:
+            what = "port number" if port and first.port else "hostspec format"
             raise UsageError(f"All source args must use the same {what}.")
         paths.append(spec.path)
-    if not first.port:
-        raise UnsupportedError(f"prsync: {arguments[0]}: transfers over a remote shell are not supported yet; use rsync:// or ::")
-    if first.path.startswith("/"):
-        raise FileSelectionError("ERROR: The remote path must start with a module name not a /")
-    user, at, host = first.host.rpartition("@")
-    port = first.port if first.port > 0 else default_port or RSYNC_PORT
-    return Target(user if at else None, host, port, tuple(paths), destination)
+    if destination == "" and not options.list_only:
+        destination = _local_destination(options, destination)
+    return _remote_target(options, first, tuple(paths), destination, push=False)
 
 
-def _refuse_local(arguments: tuple[str, ...]) -> Target:
-    """Pushes and local copies have their place here; they are not supported yet."""
-    for argument in arguments[1:-1]:
+def _push_target(options: Options, destination: Spec) -> Target:
+    _check_files_from(options, destination.host)
+    sources = options.arguments[:-1]
+    _check_local_sources(sources)
+    return _remote_target(options, destination, sources, destination.path, push=True)
+
+
+def _local_target(options: Options) -> Target:
+    """One argument alone is listed."""
+    sources, destination = options.arguments, None
+    if len(sources) > 1:
+        sources, destination = sources[:-1], _local_destination(options, sources[-1])
+    if options.files_from_host is not None:
+        raise UsageError("--files-from cannot be remote when the transfer is local")
+    _check_local_sources(sources)
+    return Target(None, "", 0, sources, destination, Way.LOCAL, True)
+
+
+def _local_destination(options: Options, argument: str) -> str:
+    """main.c:dot_dir_or_error."""
+    if argument:
+        return argument
+    if not options.old_style_args:
+        raise UsageError('Empty destination arg specified (use "." or see --old-args).')
+    return "."
+
+
+def _check_local_sources(sources: tuple[str, ...]) -> None:
+    for argument in sources:
+        if not argument:
+            raise UsageError("Empty source arg specified.")
         if host_and_path(argument):
             raise UsageError(f"Unexpected remote arg: {argument}")
-    if len(arguments) > 1 and host_and_path(arguments[-1]):
-        raise UnsupportedError(f"prsync: {arguments[-1]}: pushing to a remote is not supported yet")
-    if len(arguments) == 1:
-        raise UnsupportedError(f"prsync: {arguments[0]}: listing local files is not supported yet")
-    raise UnsupportedError("prsync: copying between local paths is not supported yet")
+
+
+def _check_files_from(options: Options, host: str) -> None:
+    if options.files_from_host and options.files_from_host != host:
+        raise UsageError("--files-from hostname is not the same as the transfer hostname")
+
+
+def _remote_target(options: Options, remote: Spec, paths: tuple[str, ...], destination: str | None, push: bool) -> Target:
+    user, at, host = remote.host.rpartition("@")
+    if not remote.port:
+        if push:
+            destination = destination or "."
+        else:
+            paths = tuple(path or "." for path in paths)
+        return Target(user if at else None, host, 0, paths, destination, Way.SHELL, push)
+    # RSYNC_RSH alone does not take a daemon's connection through a shell: only -e does.
+    way, default_port = (Way.DAEMON, RSYNC_PORT) if options.shell_cmd is None else (Way.SHELL_DAEMON, 0)
+    return Target(user if at else None, host, max(remote.port, 0) or default_port, paths, destination, way, push)
+
+
+def _check_way(options: Options, target: Target) -> None:
+    """What goes with some ways only (main.c:start_client, clientserver.c:start_socket_client)."""
+    if target.way in (Way.DAEMON, Way.SHELL_DAEMON):
+        module_path = target.destination if target.push else target.paths[0]
+        if module_path and module_path.startswith("/"):
+            raise StartError("ERROR: The remote path must start with a module name not a /")
+    elif options.password_file is not None:
+        raise UsageError("The --password-file option may only be used when accessing an rsync daemon.")
+    if target.way is Way.DAEMON:
+        return
+    if options.connect_timeout:
+        raise UsageError("The --contimeout option may only be used when connecting to an rsync daemon.")
+    if target.host.startswith("-"):
+        raise UsageError("Invalid remote host: hostnames may not start with '-'.")

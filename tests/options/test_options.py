@@ -14,7 +14,7 @@ import pytest
 from prsync.errors import PrsyncError, UnsupportedError
 from prsync.options import table
 from prsync.options.model import Exit, ForDaemon, Options, parse_arguments
-from prsync.options.operands import host_and_path, pull_target
+from prsync.options.operands import transfer_target
 from prsync.options.remote_arguments import (
     allows_incremental,
     limit_verbosity,
@@ -35,7 +35,7 @@ def parse(line: str, **environment: str) -> Options:
 
 def sent(words: list[str]) -> tuple[list[str], list[str] | None]:
     options = parse_arguments(words, {})
-    target = pull_target(options.arguments, options.rsync_port, options.files_from_host)
+    target = transfer_target(options)
     plain, secluded = server_arguments(options)
     paths = path_arguments(options, target.paths[0].partition("/")[0], target.paths)
     return (plain, ["rsync", *secluded, *paths]) if options.protect_args else (plain + paths, None)
@@ -272,40 +272,6 @@ def test_info_option_names_what_the_user_chose() -> None:
     info.apply("all3", 2)
     info.apply("name0", 2)
     assert info.as_option(2 | 4) == "--info=ALL3,NAME0"
-
-
-@pytest.mark.parametrize(
-    ("text", "spec"),
-    [
-        ("rsync://h/m/p", ("h", "m/p", -1)), ("rsync://u@h:99/m", ("u@h", "m", 99)), ("rsync://[::1]:8/m", ("::1", "m", 8)),
-        ("RSYNC://h", ("h", "", -1)), ("h::m/p", ("h", "m/p", -1)), ("u@h::m", ("u@h", "m", -1)),
-        ("[fe80::1]::m", ("fe80::1", "m", -1)),
-        ("::m", ("", "m", -1)), ("h:p", ("h", "p", 0)), (":p", ("", "p", 0)), ("p", None), ("./a:b", None), ("a/b::c", None),
-    ],
-)  # fmt: skip
-def test_host_and_path_are_told_apart(text: str, spec: tuple[str, str, int] | None) -> None:
-    assert host_and_path(text) == spec
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "part"),
-    [
-        (("a", "b"), 4, "local paths"), (("a", "h::m"), 4, "pushing"), (("h:p", "d"), 4, "remote shell"), (("a",), 4, "listing"),
-        (("h::m", "k::m"), 1, "both be remote"), (("h::m", "k::m", "d"), 1, "same machine"), (("h::m", "b", "d"), 1, "local arg"),
-        (("h::m", ":b", "d"), 1, "hostspec format"), (("rsync://h:1/m", "rsync://h:2/m", "d"), 1, "port number"),
-        (("h::/m", "d"), 3, "module name"), ((), 1, "no source"),
-    ],
-)  # fmt: skip
-def test_transfers_that_are_not_pulls_are_refused(arguments: tuple[str, ...], code: int, part: str) -> None:
-    with pytest.raises(PrsyncError) as caught:
-        pull_target(arguments, 0, None)
-    assert caught.value.code == code and part in caught.value.text
-
-
-def test_pull_target_takes_user_port_and_paths() -> None:
-    target = pull_target(("me@h::m/a", "::n/b", "d"), 99, None)
-    assert target == ("me", "h", 99, ("m/a", "n/b"), "d")
-    assert pull_target(("rsync://h:8/m",), 99, None) == (None, "h", 8, ("m",), None)
 
 
 # ---- the daemon's side
