@@ -28,7 +28,7 @@ DEFINES = ["-DPy_LIMITED_API=0x030B0000", "-DXXH_INLINE_ALL"]
 CALLBACKS = """
 extern "Python" int ps_py_parse_rules(void *, ps_rules *, const char *, size_t, const char *, uint32_t, int);
 """
-FIRST = ["base_api.h", "options_api.h"]  # the others use their types
+FIRST = ["context_api.h", "options_api.h"]  # the others use their types
 
 
 def api_headers() -> list[pathlib.Path]:

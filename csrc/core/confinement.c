@@ -1,5 +1,5 @@
 /* What a process gives up for good, where the kernel knows how: called once, before it touches the network. */
-#include "core/base.h"
+#include "core/context.h"
 #include "api/confinement_api.h"
 
 #ifdef __linux__

@@ -1,6 +1,6 @@
 /* Named limits for every number that a remote sends. Each stands in protocol-spec/limits.md under the same name. */
-#ifndef PS_WIRE_LIMITS_H
-#define PS_WIRE_LIMITS_H
+#ifndef PS_LIMITS_H
+#define PS_LIMITS_H
 
 #define PS_LIMIT_NAME 4095            /* bytes of a path within the transfer (MAXPATHLEN - 1) */
 #define PS_LIMIT_LINK_TARGET 4095     /* bytes of a symlink's target */

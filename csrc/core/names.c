@@ -1,5 +1,7 @@
 #include "core/names.h"
 
+#include <stdio.h>
+
 long name_clean(char *name, size_t len, int flags) {
     size_t in = 0, out = 0, first;
     bool anchored = len && *name == '/';
@@ -68,4 +70,16 @@ bool link_is_unsafe(const char *target, const char *path) {
         if (--depth < 0) return true;
     }
     return false;
+}
+
+const char *full_fname(const ps_ctx *c, const char *path, char out[PS_FULL_FNAME]) {
+    const char *above = "", *slash = "", *module = ps_str(c, PS_STR_MODULE);
+    if (path[0] != '/' && ps_str(c, PS_STR_CURR_DIR)) {
+        above = ps_str(c, PS_STR_CURR_DIR);
+        if (above[strspn(above, "/")]) slash = "/";
+    }
+    int n = snprintf(out, PS_FULL_FNAME, "\"%s%s%s\"%s%s%s", above, slash, path, module ? " (in " : "", module ? module : "",
+                     module ? ")" : "");
+    if (n < 0) out[0] = 0;
+    return out;
 }

@@ -1,7 +1,7 @@
-/* Cleaning of names: util1.c:clean_fname, unsafe_symlink. Owner: flist. */
+/* Names of a transfer: cleaned (util1.c:clean_fname), judged (unsafe_symlink), shown (full_fname). */
 #ifndef PS_NAMES_H
 #define PS_NAMES_H
-#include "core/base.h"
+#include "core/context.h"
 
 #define PS_CLEAN_KEEP_SLASH 1     /* a slash at the end stays */
 #define PS_CLEAN_DROP_DOT 2       /* "a/." becomes "a/" (or "a") */
@@ -11,4 +11,7 @@
 long name_clean(char *name, size_t len, int flags);
 /* util1.c:unsafe_symlink: the target of the link `path` leads out of the transfer. */
 bool link_is_unsafe(const char *target, const char *path);
+/* util1.c:full_fname: the path in quotes beneath PS_STR_CURR_DIR, with the module's name on a daemon. Returns out. */
+#define PS_FULL_FNAME 8704
+const char *full_fname(const ps_ctx *c, const char *path, char out[PS_FULL_FNAME]);
 #endif

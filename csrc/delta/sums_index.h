@@ -1,4 +1,4 @@
-/* Received block sums and the index over their weak sums: what match.c searches in. Owner: hash. */
+/* Received block sums and the index over their weak sums: what search.c searches in. */
 #ifndef PS_MATCH_INDEX_H
 #define PS_MATCH_INDEX_H
 #include "digest/hash.h"

@@ -1,4 +1,4 @@
-/* Token streams (token.c of rsync): literal runs and block references, plain or compressed. Owner: token. */
+/* Token streams (token.c of rsync): literal runs and block references, plain or compressed. */
 #ifndef PS_TOKEN_H
 #define PS_TOKEN_H
 #include "digest/hash.h"

@@ -1,7 +1,7 @@
-/* BLAKE3's compression function over many chunks or parents at once: one build per instruction set. Owner: hash. */
+/* BLAKE3's compression function over many chunks or parents at once: one build per instruction set. */
 #ifndef PS_BLAKE3_LANES_H
 #define PS_BLAKE3_LANES_H
-#include "core/base.h"
+#include "core/bytes.h"
 
 #define BLAKE3_CHUNK 1024
 #define BLAKE3_CHUNK_START 1u /* flags of the compression function, section 2.1 of the paper */

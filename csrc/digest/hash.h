@@ -1,7 +1,7 @@
-/* Weak and strong sums, whole-file checksums, digests with pieces. Owner: hash. */
+/* Weak and strong sums, whole-file checksums, digests with pieces. */
 #ifndef PS_HASH_H
 #define PS_HASH_H
-#include "core/base.h"
+#include "core/context.h"
 #include "api/hash_api.h"
 
 /* ---- weak sum, checksum.c:get_checksum1: signed bytes, s1 | s2 << 16 ---- */
@@ -28,6 +28,9 @@ void block_sum(ps_block_hasher *h, const u8 *data, size_t n, u8 out[PS_LIMIT_CHE
 /* ---- generator.c:sum_sizes_sqroot ---- */
 typedef struct ps_sum_head { i32 count, block_length, strong_length, remainder; i64 file_length; } ps_sum_head;
 void sum_head_for(i64 file_length, i32 block_size_option, int protocol, int kind, bool longest_strong, ps_sum_head *out);
+
+/* -c: after so many bytes of files read, what there is for the remote goes out, and what has come is looked at. */
+#define PS_HASH_STEP ((i64)16 * 1024 * 1024)
 
 /* Sums of every block of an open file, appended to out as they go on the wire: u32 weak, strong[strong_length].
  * What lies beyond the end of a file that has shrunk counts as zeros, as in rsync. Returns PS_OK, PS_FAIL with errno set

@@ -1,4 +1,4 @@
-/* The digest index (design.md section 6): an LMDB file per module. Owner: hash. */
+/* The digest index (design.md section 6): an LMDB file per module. */
 #ifndef PS_INDEX_H
 #define PS_INDEX_H
 #include "digest/hash.h"

@@ -1,7 +1,7 @@
-/* MD4 (RFC 1320), which libcrypto no longer offers without its legacy provider. Owner: hash. */
+/* MD4 (RFC 1320), which libcrypto no longer offers without its legacy provider. */
 #ifndef PS_HASH_MD4_H
 #define PS_HASH_MD4_H
-#include "core/base.h"
+#include "core/bytes.h"
 
 typedef struct ps_md4 {
     u32 state[4];

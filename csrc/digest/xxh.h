@@ -1,7 +1,7 @@
-/* XXH3 in one build per instruction set; which one runs is chosen when a ps_sum is made. Owner: hash. */
+/* XXH3 in one build per instruction set; which one runs is chosen when a ps_sum is made. */
 #ifndef PS_HASH_XXH_H
 #define PS_HASH_XXH_H
-#include "core/base.h"
+#include "core/bytes.h"
 
 /* state: an XXH3_state_t, reset by the baseline build; the layout is the same in all builds. */
 typedef struct ps_xxh3 {

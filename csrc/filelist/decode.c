@@ -1,4 +1,6 @@
 /* The file list as it is received: flist.c:recv_file_list, recv_file_entry; protocols 30 to 32. */
+#include "filelist/decoder.h"
+#include "digest/hash.h"
 #include "filelist/ids.h"
 #include "filelist/implied.h"
 #include "core/names.h"
@@ -306,7 +308,7 @@ static u16 dir_flags(const ps_flist_decoder *d, u32 flags, const char *path, siz
 
 static void map_owner(ps_flist_decoder *d, wire_entry *e, u16 *gid_flags) {
     const ps_opts *o = &d->ctx->o;
-    ps_ids *ids = d->ctx->ids;
+    ps_ids *ids = ids_of(d->ctx);
     if (e->abbreviated) {
         const ps_flist *l = d->list;
         if (o->group) *gid_flags = l->files[e->first - l->ndx_start].flags & PS_F_SKIP_GROUP;
@@ -468,9 +470,9 @@ static int read_id(ps_flist_decoder *d, ps_reader *r) {
         if (!rd_ok(r)) return short_or_bad(d, r);
         u16 ignored = 0;
         if (users)
-            ids_recv_user(d->ctx->ids, id, name, n);
+            ids_recv_user(ids_of(d->ctx), id, name, n);
         else
-            ids_recv_group(d->ctx->ids, id, name, n, &ignored);
+            ids_recv_group(ids_of(d->ctx), id, name, n, &ignored);
         if (d->ctx->error.exit_code) return PS_FAIL;
         if (!named) return PS_OK;
     }
@@ -492,7 +494,7 @@ static int finish(ps_flist_decoder *d) {
             ps_log(c, PS_LOG_INFO, "done\n");
     }
     if (!c->o.inc_recurse) {
-        ids_map_list(c->ids, l);
+        ids_map_list(ids_of(c), l);
         d->all->eof = true;
     }
     d->list = NULL;

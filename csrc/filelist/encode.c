@@ -1,5 +1,5 @@
 /* Entries of the file list as they are sent: flist.c:send_file_entry, protocols 30 to 32. */
-#include "filelist/lister.h"
+#include "filelist/lister_inner.h"
 
 #include <stdlib.h>
 
@@ -112,7 +112,7 @@ static u32 owner_flags(ps_lister *l, const ps_file *f, const char **user, const 
         flags |= XMIT_SAME_UID;
     } else {
         b->uid = f->uid;
-        if (!o->numeric_ids) *user = ids_add_user(l->ctx->ids, f->uid);
+        if (!o->numeric_ids) *user = ids_add_user(ids_of(l->ctx), f->uid);
         if (!o->inc_recurse) *user = NULL;
         if (*user) flags |= XMIT_USER_NAME_FOLLOWS;
     }
@@ -120,7 +120,7 @@ static u32 owner_flags(ps_lister *l, const ps_file *f, const char **user, const 
         flags |= XMIT_SAME_GID;
     } else {
         b->gid = f->gid;
-        if (!o->numeric_ids) *group = ids_add_group(l->ctx->ids, f->gid);
+        if (!o->numeric_ids) *group = ids_add_group(ids_of(l->ctx), f->gid);
         if (!o->inc_recurse) *group = NULL;
         if (*group) flags |= XMIT_GROUP_NAME_FOLLOWS;
     }

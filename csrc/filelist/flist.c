@@ -1,4 +1,6 @@
-#include "transfer.h"
+#include "filelist/flist.h"
+#include "filelist/ids.h"
+#include "fs/root.h"
 
 #include <stdlib.h>
 #include <sys/random.h>
@@ -14,7 +16,7 @@ ps_flists *flists_new(ps_ctx *c) {
     all->ctx = ctx_hold(c);
     all->first_send_dir = -1;
     all->next_ndx_start = c->o.inc_recurse ? 1 : 0;
-    if (!c->ids && !(c->ids = ids_new(c))) {
+    if (!ids_make(c)) {
         ps_ctx_free(c);
         free(all);
         return NULL;
@@ -49,6 +51,10 @@ void flists_free(ps_flists *all) {
     free(all->dir_entries);
     free(all->dir_hash);
     free(all->link_groups);
+    for (u32 i = 0; i < all->root_count; i++)
+        if (!all->roots[i].borrowed) root_free(all->roots[i].inner);
+    free(all->roots);
+    arena_free(&all->root_paths);
     ps_ctx_free(all->ctx);
     free(all);
 }
@@ -221,6 +227,19 @@ static u32 count_components(const char *p, size_t len) {
     return n;
 }
 
+u32 flists_add_root(ps_flists *all, const char *path, size_t len) {
+    if (all->root_count == all->root_cap) {
+        void *p = all->roots;
+        bool ok = grow(&p, &all->root_cap, sizeof *all->roots, 8);
+        all->roots = p;
+        if (!ok) return UINT32_MAX;
+    }
+    u32 text = arena_put(&all->root_paths, path, len);
+    if (text == PS_NO_OFFSET) return UINT32_MAX;
+    all->roots[all->root_count] = (ps_list_root){.path = text, .len = (u32)len};
+    return all->root_count++;
+}
+
 u32 flists_dir(ps_flists *all, const char *path, size_t len, u32 root) {
     if (all->dir_count >= all->dir_hash_cap / 2 && !rehash(all)) return UINT32_MAX;
     u32 mask = all->dir_hash_cap - 1, at = hash_path(all, path, len, root) & mask;
@@ -256,6 +275,15 @@ size_t file_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char
     n += f->name_len;
     out[n] = 0;
     return n;
+}
+
+size_t file_source_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char out[PS_SOURCE_PATH]) {
+    const char *above = file_root_path(all, f);
+    size_t n = strlen(above);
+    if (n > PS_LIMIT_NAME) return 0;
+    memcpy(out, above, n);
+    if (n && out[n - 1] != '/') out[n++] = '/';
+    return n + file_path(all, l, f, out + n);
 }
 
 i32 file_depth(const ps_flists *all, const ps_flist *l, const ps_file *f) {

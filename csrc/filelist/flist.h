@@ -1,7 +1,8 @@
-/* The file list: entries of one transfer, in sub-lists, as both roles hold them. Owner of this file: flist. */
+/* The file list: entries of one transfer, in sub-lists, as both roles hold them. */
 #ifndef PS_FLIST_H
 #define PS_FLIST_H
-#include "core/base.h"
+#include "core/context.h"
+#include "fs/attrs.h"
 #include "api/flist_api.h"
 
 struct ps_rules;
@@ -32,8 +33,15 @@ typedef struct ps_file_extra {
 typedef struct ps_dirname {
     u32 path, path_len;  /* in ps_flists.dir_arena, no slash at the end */
     u32 depth;           /* components */
-    u32 root;            /* sender: which argument's root it belongs to (index into the lister's roots) */
+    u32 root;            /* sender: the argument's root that it belongs to, index into ps_flists.roots */
 } ps_dirname;
+
+/* Sender: where the entries of an argument lie: a path beneath the ps_root, as messages show it (flist.c:F_PATHNAME). */
+typedef struct ps_list_root {
+    u32 path, len;         /* in ps_flists.root_paths, no slash at the end; "" is the ps_root itself */
+    struct ps_root *inner; /* that directory, for merge files; NULL until it is needed */
+    bool borrowed;         /* inner is another one's */
+} ps_list_root;
 
 typedef struct ps_flist ps_flist;
 struct ps_flist {
@@ -77,7 +85,9 @@ struct ps_flists {
     struct ps_dir_entry *dir_entries;
     u32 dir_entry_count, dir_entry_cap;
     i32 first_send_dir;  /* inc_recurse: the first directory whose list is to be sent, -1 none */
-    const struct ps_lister *lister; /* sender: set by lister_new, for the paths that are logged (lister_prefix); may be NULL */
+    ps_list_root *roots; /* sender: of the arguments */
+    u32 root_count, root_cap;
+    ps_arena root_paths;
     struct ps_rules *rules; /* receiver, -m: what must not be pruned; may be NULL */
     u32 *dir_hash;       /* open addressing over dirs, UINT32_MAX free */
     u32 dir_hash_cap;
@@ -119,10 +129,19 @@ static inline i32 flists_ahead(const ps_flists *all) {
 ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx); /* NULL: no live list has it */
 ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list); /* NULL when out of range */
 u32 flists_dir(ps_flists *all, const char *path, size_t len, u32 root); /* find or add; UINT32_MAX: memory */
+u32 flists_add_root(ps_flists *all, const char *path, size_t len);      /* index; UINT32_MAX: memory */
+static inline const char *root_path(const ps_flists *all, const ps_list_root *r) { return arena_at(&all->root_paths, r->path); }
+static inline const char *file_root_path(const ps_flists *all, const ps_file *f) {
+    u32 root = all->dirs[f->dir].root;
+    return root < all->root_count ? root_path(all, &all->roots[root]) : "";
+}
 static inline const char *dir_path(const ps_flists *all, u32 dir) { return arena_at(&all->dir_arena, all->dirs[dir].path); }
 static inline const char *file_name(const ps_flist *l, const ps_file *f) { return arena_at(&l->names, f->name); }
 /* Path of an entry within the transfer, NUL-terminated; returns its length; out has PS_LIMIT_NAME + 1 bytes. */
 size_t file_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char *out);
+/* Sender: the same beneath the ps_root. 0: too long, or the root itself. */
+#define PS_SOURCE_PATH (PS_LIMIT_NAME * 2 + 2)
+size_t file_source_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char out[PS_SOURCE_PATH]);
 static inline bool file_active(const ps_file *f) { return f->mode != 0; }
 static inline ps_file_extra *file_extra(const ps_flist *l, const ps_file *f) {
     return f->extra == PS_NO_EXTRA ? NULL : &l->extras[f->extra];
@@ -130,6 +149,9 @@ static inline ps_file_extra *file_extra(const ps_flist *l, const ps_file *f) {
 const char *file_link(const ps_flist *l, const ps_file *f); /* symlink target or NULL */
 ps_file *flist_push(ps_flist *l); /* a zeroed entry (extra: none) at the end; NULL: memory */
 ps_file_extra *flist_push_extra(ps_flist *l, ps_file *f);
+static inline ps_attrs file_attrs(const ps_file *f) {
+    return (ps_attrs){f->mtime, f->mtime_ns, f->mode, f->uid, f->gid, !(f->flags & PS_F_SKIP_GROUP), f->flags & PS_F_DIR_CREATED};
+}
 /* A component count as F_DEPTH: 1 for an entry at the top, 0 for ".". */
 i32 file_depth(const ps_flists *all, const ps_flist *l, const ps_file *f);
 static inline bool file_is_dot(const ps_flist *l, const ps_file *f) { return f->name_len == 1 && *file_name(l, f) == '.'; }
@@ -143,5 +165,8 @@ int flist_sort_and_clean(ps_flists *all, ps_flist *l, bool strip_root);
 i32 flist_find(const ps_flists *all, const ps_flist *l, u32 dir, const char *name, size_t len, int want_dir);
 /* hlink.c:match_hard_links: sets PS_F_HLINK_FIRST, PS_F_HLINK_LAST and hlink_prev once a list is complete. */
 int flist_match_links(ps_flists *all, ps_flist *l);
+
+/* --list-only: generator.c:list_file_entry for all entries of a list, to the log stream. */
+int flist_render_listing(ps_ctx *c, const ps_flists *all, const ps_flist *l);
 
 #endif

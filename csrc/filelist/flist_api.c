@@ -1,5 +1,6 @@
 /* What Python calls: csrc/api/flist_api.h. */
-#include "transfer.h"
+#include "filelist/decoder.h"
+#include "filelist/lister.h"
 
 #include <stdlib.h>
 

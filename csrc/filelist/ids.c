@@ -26,29 +26,33 @@ struct ps_ids {
     int member_count;
 };
 
-ps_ids *ids_new(ps_ctx *c) {
-    ps_ids *i = calloc(1, sizeof *i);
-    if (!i) {
-        ps_fail_memory(c, "users and groups");
-        return NULL;
-    }
-    i->ctx = c;
-    i->member_count = -1;
-    return i;
-}
-
 static void table_free(id_table *t) {
     for (u32 k = 0; k < t->count; k++) free(t->list[k].name);
     free(t->list);
     free(t->slots);
 }
 
-void ids_free(ps_ids *i) {
-    if (!i) return;
+static void ids_free(void *ids) {
+    ps_ids *i = ids;
     table_free(&i->users);
     table_free(&i->groups);
     free(i->member);
     free(i);
+}
+
+ps_ids *ids_of(const ps_ctx *c) { return ctx_owned(c, PS_OWNED_IDS); }
+
+bool ids_make(ps_ctx *c) {
+    if (ids_of(c)) return true;
+    ps_ids *i = calloc(1, sizeof *i);
+    if (!i) {
+        ps_fail_memory(c, "users and groups");
+        return false;
+    }
+    i->ctx = c;
+    i->member_count = -1;
+    ctx_own(c, PS_OWNED_IDS, i, ids_free);
+    return true;
 }
 
 /* ---- tables ---------------------------------------------------------------------------------- */

@@ -1,7 +1,11 @@
-/* Users and groups of a transfer, uidlist.c. Owner: flist. */
+/* Users and groups of a transfer, uidlist.c: local ids for those on the wire, and names for ours. */
 #ifndef PS_IDS_H
 #define PS_IDS_H
-#include "transfer.h"
+#include "filelist/flist.h"
+
+typedef struct ps_ids ps_ids;
+ps_ids *ids_of(const ps_ctx *c); /* the context's, made by flists_new */
+bool ids_make(ps_ctx *c);
 
 /* Receiver. Local ids for the remote's; *flags gets PS_F_SKIP_GROUP where the group cannot be set by us. */
 u32 ids_recv_user(ps_ids *i, u32 id, const u8 *name, size_t len);

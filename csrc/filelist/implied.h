@@ -1,7 +1,7 @@
-/* What the client asked for, against which received names are checked: exclude.c:add_implied_include. Owner: flist. */
+/* What the client asked for, against which received names are checked: exclude.c:add_implied_include. */
 #ifndef PS_IMPLIED_H
 #define PS_IMPLIED_H
-#include "core/base.h"
+#include "core/context.h"
 
 typedef struct ps_implied ps_implied;
 ps_implied *implied_new(const ps_opts *o);

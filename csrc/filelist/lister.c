@@ -1,5 +1,5 @@
 /* The sending side of the file list: its lists in order (flist.c:send_file_list, send_extra_file_list). */
-#include "filelist/lister.h"
+#include "filelist/lister_inner.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -18,20 +18,16 @@ ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root)
     }
     l->ctx = c;
     l->all = all;
-    all->lister = l;
     l->rules = rules;
     l->root = root;
     l->send_dir = l->depth = -1;
     l->base_dir = UINT32_MAX;
-    l->roots = calloc(8, sizeof *l->roots);
     l->names = dir_names_new();
-    if (!l->roots || !l->names || arena_put(&l->text, "", 0) != 0) {
+    if (!l->names || flists_add_root(all, "", 0) == UINT32_MAX) { /* the first one: the ps_root itself */
         ps_fail_memory(c, "the file list");
         lister_free(l);
         return NULL;
     }
-    l->root_cap = 8;
-    l->root_count = 1; /* the ps_root itself */
     l->follow_links = c->o.copy_links;
     l->any_filter = true;
     l->want_dirs = c->o.recurse || c->o.dirs;
@@ -41,11 +37,8 @@ ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root)
 void lister_free(ps_lister *l) {
     if (!l) return;
     dir_names_free(l->names); /* the rules may be gone already: nothing is left of them to restore */
-    for (u32 i = 0; i < l->root_count; i++)
-        if (!l->roots[i].borrowed) root_free(l->roots[i].inner);
     arena_free(&l->text);
     free(l->args);
-    free(l->roots);
     free(l->rel);
     free(l->rel_head);
     free(l->frames);
@@ -53,10 +46,6 @@ void lister_free(ps_lister *l) {
     if (l->sum) sum_free(l->sum);
     flist_free(l->list);
     free(l);
-}
-
-const char *lister_prefix(const ps_lister *l, u32 root) {
-    return root < l->root_count ? arena_at(&l->text, l->roots[root].prefix) : "";
 }
 
 static int keep_argument(ps_lister *l, const char *path, size_t len) {
@@ -141,7 +130,7 @@ static int end_first(ps_lister *l) {
         l->all->eof = true;
         if (o->numeric_ids <= 0) {
             ps_buf ids = {0};
-            bool ok = ids_put_lists(c->ids, &ids) && mux_out_data(l->out, buf_head(&ids), buf_used(&ids));
+            bool ok = ids_put_lists(ids_of(c), &ids) && mux_out_data(l->out, buf_head(&ids), buf_used(&ids));
             c->stats.flist_size += (i64)buf_used(&ids);
             buf_free(&ids);
             if (!ok) return ps_fail_memory(c, "output");

@@ -1,5 +1,5 @@
 /* Source arguments and names of --files-from: flist.c:send_file_list's loop, send_implied_dirs. */
-#include "filelist/lister.h"
+#include "filelist/lister_inner.h"
 
 #include <stdlib.h>
 
@@ -83,23 +83,8 @@ static void split_relative(argument *a) {
 /* rsync takes a directory for one that it knows only if the argument before was in it: otherwise what is in it is listed
  * again, and both are counted. */
 static bool is_last_root(const ps_lister *l, const char *path, size_t len) {
-    const list_root *r = &l->roots[l->last_root];
-    return r->len == len && memcmp(arena_at(&l->text, r->prefix), path, len) == 0;
-}
-
-static bool add_root(ps_lister *l, const char *path, size_t len, u32 *index) {
-    if (l->root_count == l->root_cap) {
-        u32 cap = l->root_cap ? l->root_cap * 2 : 8;
-        list_root *grown = realloc(l->roots, cap * sizeof *grown);
-        if (!grown) return false;
-        l->roots = grown;
-        l->root_cap = cap;
-    }
-    u32 text = arena_put(&l->text, path, len);
-    if (text == PS_NO_OFFSET) return false;
-    l->roots[l->root_count] = (list_root){.prefix = text, .len = (u32)len};
-    *index = l->root_count++;
-    return true;
+    const ps_list_root *r = &l->all->roots[l->last_root];
+    return r->len == len && memcmp(root_path(l->all, r), path, len) == 0;
 }
 
 int lister_go_to_root(ps_lister *l, u32 index) {
@@ -107,16 +92,16 @@ int lister_go_to_root(ps_lister *l, u32 index) {
     l->at_root = index;
     if (!l->rules) return PS_OK;
     char base[PS_LIMIT_NAME + 2];
-    const list_root *r = &l->roots[index];
+    const ps_list_root *r = &l->all->roots[index];
     size_t n = r->len;
     base[0] = '/';
-    memcpy(base + 1, arena_at(&l->text, r->prefix), n);
+    memcpy(base + 1, root_path(l->all, r), n);
     return rules_set_base(l->rules, base, n ? n + 1 : 0, l->root);
 }
 
 /* flist.c:change_pathname. false: the directory cannot be used, which has been reported; the argument is skipped. */
 static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
-    const list_root *start = &l->roots[0];
+    const ps_list_root *start = &l->all->roots[0];
     char path[2 * PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
     u32 before = l->at_root, index = l->last_root;
     *status = lister_go_to_root(l, 0);
@@ -126,7 +111,7 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
         return true;
     }
     size_t n = start->len;
-    if (n) memcpy(path, arena_at(&l->text, start->prefix), n);
+    if (n) memcpy(path, root_path(l->all, start), n);
     if (n) path[n++] = '/';
     memcpy(path + n, dir, len);
     n += len;
@@ -145,7 +130,7 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
         *status = lister_go_to_root(l, before);
         return false;
     }
-    if (!known && !add_root(l, path, n, &index)) {
+    if (!known && (index = flists_add_root(l->all, path, n)) == UINT32_MAX) {
         *status = ps_fail_memory(l->ctx, "the file list");
         return false;
     }
@@ -156,7 +141,6 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
 
 int lister_files_base(ps_lister *l, const char *arg, size_t len) {
     char path[PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
-    u32 index;
     size_t n = sanitize(arg, len, false, path);
     while (n && path[n - 1] == '/') path[--n] = 0;
     if (n == 1 && *path == '.') n = 0;
@@ -170,9 +154,9 @@ int lister_files_base(ps_lister *l, const char *arg, size_t len) {
         return ps_fail(l->ctx, 3, err, "the source directory of --files-from cannot be used");
     }
     if (!n) return PS_OK;
-    l->root_count = 0; /* nothing has used the first root yet */
+    l->all->root_count = 0; /* nothing has used the first root yet */
     l->at_root = UINT32_MAX;
-    if (!add_root(l, path, n, &index)) return ps_fail_memory(l->ctx, "the file list");
+    if (flists_add_root(l->all, path, n) == UINT32_MAX) return ps_fail_memory(l->ctx, "the file list");
     return lister_go_to_root(l, 0);
 }
 

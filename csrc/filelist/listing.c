@@ -1,5 +1,5 @@
 /* --list-only: generator.c:list_file_entry for all entries of a list. */
-#include "transfer.h"
+#include "filelist/flist.h"
 #include "filelist/xmit.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* Names of the tree into the list: flist.c:make_file, send_file_name, send_directory. */
-#include "filelist/lister.h"
+#include "filelist/lister_inner.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,15 +15,15 @@
 
 static bool is_dot(const char *path, size_t len) { return len == 1 && *path == '.'; }
 
-static const list_root *at_root(const ps_lister *l) { return &l->roots[l->at_root]; }
+static const ps_list_root *at_root(const ps_lister *l) { return &l->all->roots[l->at_root]; }
 
 const char *lister_real(ps_lister *l, const char *path, size_t len, size_t *real_len) {
-    const list_root *r = at_root(l);
+    const ps_list_root *r = at_root(l);
     size_t n = r->len;
     if (is_dot(path, len) || !len) {
-        memcpy(l->real, arena_at(&l->text, r->prefix), n + 1);
+        memcpy(l->real, root_path(l->all, r), n + 1);
     } else {
-        if (n) memcpy(l->real, arena_at(&l->text, r->prefix), n);
+        if (n) memcpy(l->real, root_path(l->all, r), n);
         if (n) l->real[n++] = '/';
         memcpy(l->real + n, path, len);
         n += len;
@@ -35,25 +35,25 @@ const char *lister_real(ps_lister *l, const char *path, size_t len, size_t *real
 
 const char *lister_shown(ps_lister *l, const char *path, char out[PS_FULL_FNAME]) {
     char text[2 * PS_LIMIT_NAME + 8];
-    const list_root *r = at_root(l);
+    const ps_list_root *r = at_root(l);
     if (!r->len) return full_fname(l->ctx, path, out);
     const char *above = ps_str(l->ctx, PS_STR_CURR_DIR);
     bool top = !above || !above[strspn(above, "/")];
-    snprintf(text, sizeof text, "%s%s/%s", top ? "/" : "", arena_at(&l->text, r->prefix), path);
+    snprintf(text, sizeof text, "%s%s/%s", top ? "/" : "", root_path(l->all, r), path);
     return full_fname(l->ctx, text, out);
 }
 
 ps_root *lister_inner(ps_lister *l) {
-    list_root *r = &l->roots[l->at_root];
+    ps_list_root *r = &l->all->roots[l->at_root];
     if (r->inner) return r->inner;
     for (u32 i = 0; i < l->at_root; i++) { /* the same directory, named by an argument before the one before */
-        const list_root *other = &l->roots[i];
-        if (!other->inner || other->len != r->len || memcmp(arena_at(&l->text, other->prefix), arena_at(&l->text, r->prefix), r->len) != 0)
+        const ps_list_root *other = &l->all->roots[i];
+        if (!other->inner || other->len != r->len || memcmp(root_path(l->all, other), root_path(l->all, r), r->len) != 0)
             continue;
         r->borrowed = true;
         return r->inner = other->inner;
     }
-    int fd = root_openat(l->root, r->len ? arena_at(&l->text, r->prefix) : ".", O_RDONLY | O_DIRECTORY, 0);
+    int fd = root_openat(l->root, r->len ? root_path(l->all, r) : ".", O_RDONLY | O_DIRECTORY, 0);
     if (fd >= 0) r->inner = root_from_fd(l->ctx, fd);
     return r->inner;
 }

@@ -1,4 +1,4 @@
-/* The flags that begin an entry of the file list (rsync.h:XMIT_*), protocol 30 and later. Owner: flist. */
+/* The flags that begin an entry of the file list (rsync.h:XMIT_*), protocol 30 and later. */
 #ifndef PS_XMIT_H
 #define PS_XMIT_H
 

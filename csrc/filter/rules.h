@@ -1,4 +1,4 @@
-/* Filter rules, matched over names; compiled by Python (prsync/engine/rules.py). Owner: rules. */
+/* Filter rules, matched over names; compiled by Python (prsync/engine/rules.py). */
 #ifndef PS_RULES_H
 #define PS_RULES_H
 #include "fs/root.h"

@@ -1,7 +1,7 @@
 /* rsync's wildcards (lib/wildmatch.c): `?`, `*`, `**`, `[…]`, `\`; a slash is matched only by itself and by `**`. */
 #ifndef PS_WILDMATCH_H
 #define PS_WILDMATCH_H
-#include "core/base.h"
+#include "core/bytes.h"
 
 #define PS_WILD_YES 1
 #define PS_WILD_NO 0

@@ -1,4 +1,5 @@
-#include "transfer.h"
+#include "fs/attrs.h"
+#include "core/names.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -74,14 +75,14 @@ static void complain_after(ps_ctx *c, int err, const char *shown, const char *wh
 }
 
 /* The owner and group that differ; after it *st shows the mode that the change left. false: it failed and was logged. */
-static bool set_owner(ps_ctx *c, const target *t, const char *shown, const ps_file *f, struct stat *st, bool *changed) {
-    bool uid = c->o.am_root > 0 && c->o.owner && st->st_uid != f->uid;
-    bool gid = c->o.group && !(f->flags & PS_F_SKIP_GROUP) && st->st_gid != f->gid;
+static bool set_owner(ps_ctx *c, const target *t, const char *shown, const ps_attrs *a, struct stat *st, bool *changed) {
+    bool uid = c->o.am_root > 0 && c->o.owner && st->st_uid != a->uid;
+    bool gid = c->o.group && a->has_group && st->st_gid != a->gid;
     if (!uid && !gid) return true;
     *changed = true;
     if (c->o.dry_run) return true;
-    uid_t new_uid = uid ? f->uid : st->st_uid;
-    gid_t new_gid = gid ? f->gid : st->st_gid;
+    uid_t new_uid = uid ? a->uid : st->st_uid;
+    gid_t new_gid = gid ? a->gid : st->st_gid;
     if (target_chown(t, new_uid, new_gid) < 0) {
         complain_after(c, errno, shown, uid ? "chown" : "chgrp");
         return false;
@@ -104,17 +105,17 @@ static bool wants_mtime(const ps_ctx *c, const struct stat *st, int flags) {
     return !(c->o.omit_dir_times && S_ISDIR(st->st_mode)) && !(c->o.omit_link_times && S_ISLNK(st->st_mode));
 }
 
-static bool same_mtime(const ps_ctx *c, const ps_file *f, const struct stat *st, int flags) {
+static bool same_mtime(const ps_ctx *c, const ps_attrs *a, const struct stat *st, int flags) {
     u32 ns = (u32)st->st_mtim.tv_nsec;
-    if (flags & PS_ATTRS_ACCURATE_TIME) return f->mtime == st->st_mtim.tv_sec && f->mtime_ns == ns;
-    return attrs_same_time(c, f->mtime, f->mtime_ns, st->st_mtim.tv_sec, ns);
+    if (flags & PS_ATTRS_ACCURATE_TIME) return a->mtime == st->st_mtim.tv_sec && a->mtime_ns == ns;
+    return attrs_same_time(c, a->mtime, a->mtime_ns, st->st_mtim.tv_sec, ns);
 }
 
-static int set_attributes(ps_ctx *c, const target *t, const char *shown, ps_file *f, struct stat *have, int flags) {
+static int set_attributes(ps_ctx *c, const target *t, const char *shown, const ps_attrs *a, struct stat *have, int flags) {
     struct stat st;
     bool updated = false;
-    u32 mode = f->mode;
-    bool inherit = !c->o.perms && (!have || f->flags & PS_F_DIR_CREATED);
+    u32 mode = a->mode;
+    bool inherit = !c->o.perms && (!have || a->fresh);
     if (have) {
         st = *have;
     } else {
@@ -128,12 +129,12 @@ static int set_attributes(ps_ctx *c, const target *t, const char *shown, ps_file
     if (inherit && S_ISDIR(mode) && st.st_mode & S_ISGID) mode |= S_ISGID;
     if (c->o.am_daemon && c->chmod_count && !S_ISLNK(mode)) mode = chmod_tweak(c, mode);
 
-    bool owned = set_owner(c, t, shown, f, &st, &updated);
+    bool owned = set_owner(c, t, shown, a, &st, &updated);
     if (have) *have = st;
     if (!owned) return updated;
-    if (wants_mtime(c, &st, flags) && !same_mtime(c, f, &st, flags)) {
+    if (wants_mtime(c, &st, flags) && !same_mtime(c, a, &st, flags)) {
         updated = true;
-        if (!c->o.dry_run && target_mtime(t, f->mtime, f->mtime_ns) < 0) {
+        if (!c->o.dry_run && target_mtime(t, a->mtime, a->mtime_ns) < 0) {
             complain(c, errno, "failed to set times on", shown);
             return updated;
         }
@@ -150,13 +151,12 @@ static int set_attributes(ps_ctx *c, const target *t, const char *shown, ps_file
     return updated;
 }
 
-int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, const ps_flist *l, ps_file *f, struct stat *have, int flags) {
-    (void)l;
+int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, ps_attrs a, struct stat *have, int flags) {
     target t = {.fd = -1, .dirfd = dirfd, .name = name};
-    return set_attributes(c, &t, shown, f, have, flags);
+    return set_attributes(c, &t, shown, &a, have, flags);
 }
 
-int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_file *f, struct stat *have, int flags) {
+int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_attrs a, struct stat *have, int flags) {
     target t = {.fd = fd, .dirfd = -1};
-    return set_attributes(c, &t, shown, f, have, flags);
+    return set_attributes(c, &t, shown, &a, have, flags);
 }

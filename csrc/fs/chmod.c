@@ -1,4 +1,4 @@
-#include "transfer.h"
+#include "fs/attrs.h"
 
 #define MODE_BITS (S_ISUID | S_ISGID | S_ISVTX | 0777u)
 

@@ -1,7 +1,7 @@
-/* The names in one directory after the other, read into one buffer. Owner: flist. */
+/* The names in one directory after the other, read into one buffer. */
 #ifndef PS_DIR_NAMES_H
 #define PS_DIR_NAMES_H
-#include "core/base.h"
+#include "core/bytes.h"
 
 /* opendir allocates, asks for the descriptor's flags and state, and frees again, for each directory; a tree has many. */
 typedef struct dir_names dir_names;

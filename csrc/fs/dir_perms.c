@@ -1,5 +1,5 @@
 /* What a new file in a directory may have without -p: its default ACL, or the umask (acls.c:default_perms_for_dir). */
-#include "transfer.h"
+#include "fs/attrs.h"
 
 #include <fcntl.h>
 #include <sys/xattr.h>

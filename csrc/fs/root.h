@@ -2,7 +2,7 @@
  * openat2(RESOLVE_BENEATH) where the kernel has it, else component by component with O_NOFOLLOW. */
 #ifndef PS_ROOT_H
 #define PS_ROOT_H
-#include "core/base.h"
+#include "core/context.h"
 
 typedef struct ps_root ps_root;
 ps_root *root_open(ps_ctx *c, const char *path, bool create); /* NULL: error is set */

@@ -1,6 +1,7 @@
 /* File lists of a sender. Head: protocol, options (three bytes), bytes fed at a time (0: all). The first list, then sub-lists
  * of whatever directories there are. */
 #include "fuzz_tools.h"
+#include "filelist/flist.h"
 
 static void set_options(ps_opts *o, const u8 *head) {
     o->role = PS_ROLE_RECEIVER;

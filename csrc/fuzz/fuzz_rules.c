@@ -1,6 +1,7 @@
 /* Rules and names: whatever the pattern, an answer, in bounded time. Head: what is tried; then rules as flags and text, each
  * ended by a newline, and after an empty line the names. */
 #include "fuzz_tools.h"
+#include "api/rules_api.h"
 
 #define MOST 32
 

@@ -1,6 +1,6 @@
 /* A client's requests to a sender over a small tree: replies, or a refusal, never more output than the requests can ask for.
  * First byte: protocol and recursion; second: options; third: compression kind; fourth: bytes fed at a time (0: all). */
-#include "transfer.h"
+#include "filelist/lister.h"
 #include "api/flist_api.h"
 #include "api/sending_api.h"
 

@@ -1,6 +1,7 @@
 /* Block sums, and the search for them. Head: kind and place, strong length, block length (u16), remainder (u16), count of
  * blocks, length of the new data in hundreds. Then the sums; the data are made of what follows them. */
 #include "fuzz_tools.h"
+#include "api/hash_api.h"
 
 #include <sys/mman.h>
 

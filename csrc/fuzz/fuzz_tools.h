@@ -1,7 +1,7 @@
 /* What fuzz targets share: a small tree of their own, and the draining of a context. Each target is one translation unit. */
 #ifndef PS_FUZZ_TOOLS_H
 #define PS_FUZZ_TOOLS_H
-#include "transfer.h"
+#include "core/context.h"
 #include "api/flist_api.h"
 
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /* Numbers and strings of the wire, and the multiplexed stream: a value, a refusal, or a wish for more; what is decoded comes
  * out again when it is encoded. */
 #include "fuzz_tools.h"
+#include "wire/mux.h"
 
 static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     u64 *sum = owner;

@@ -83,7 +83,7 @@ static bool copy_from_alt(ps_gen *g, gen_item *it, const char *cmp) {
     }
     bool ok = gen_copy_data(g, from, to, cmp, path);
     close(from);
-    if (ok) attrs_set_open(g->c, to, path, it->f, NULL, PS_ATTRS_ACCURATE_TIME);
+    if (ok) attrs_set_open(g->c, to, path, file_attrs(it->f), NULL, PS_ATTRS_ACCURATE_TIME);
     if (close(to) < 0 && ok) {
         gen_errno(g, errno, "close failed on %s", full_fname(g->c, path, full));
         ok = false;

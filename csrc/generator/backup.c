@@ -64,7 +64,7 @@ static void copy_dir_attributes(ps_gen *g, const place *p, int above, const char
     }
     ps_file f;
     as_file(&st, &f);
-    attrs_set(g->c, above, leaf, p->shown, NULL, &f, NULL, 0);
+    attrs_set(g->c, above, leaf, p->shown, file_attrs(&f), NULL, 0);
 }
 
 /* copy_valid_path: every directory of the backup's path is made sure of; false: it was logged. */
@@ -193,7 +193,7 @@ static int copy_entry(ps_gen *g, const char *path, const place *p, const struct 
     }
     ps_file f;
     as_file(st, &f);
-    attrs_set(g->c, to, to_leaf, p->shown, NULL, &f, NULL, PS_ATTRS_ACCURATE_TIME);
+    attrs_set(g->c, to, to_leaf, p->shown, file_attrs(&f), NULL, PS_ATTRS_ACCURATE_TIME);
     return GEN_BACKUP_COPIED;
 }
 
@@ -252,3 +252,5 @@ int gen_make_backup(ps_gen *g, const char *path, bool prefer_rename) {
     int how = unsafe_link(g, path, &st) ? GEN_BACKUP_COPIED : keep(g, path, &p, prefer_rename, &st);
     return said(g, path, &p, how);
 }
+
+bool gen_back_up_output(void *generator, const char *path) { return gen_make_backup(generator, path, false); }

@@ -280,7 +280,7 @@ static void run_dir(ps_gen *g, gen_item *it, int statret, struct stat *st, u32 d
     if (real_ret != 0 && !create_dir(g, it)) return;
     if (f->flags & PS_F_DIR_CREATED) keep_path(g, &g->fresh_dir, &g->have_fresh_dir, path); /* by early_dir: nothing is in it yet */
     if (real_ret != 0 && g->root && it->dirfd < 0) item_init(g, it, it->l, it->f, it->ndx);
-    if (attrs_set(g->c, it->dirfd, it->leaf, path, it->l, f, real_ret ? NULL : &real, 0) && o->info_name >= 1 && it->code != GEN_NO_CODE)
+    if (attrs_set(g->c, it->dirfd, it->leaf, path, file_attrs(f), real_ret ? NULL : &real, 0) && o->info_name >= 1 && it->code != GEN_NO_CODE)
         ps_log(g->c, it->code, "%s/\n", path);
     open_up_dir(g, it);
     g->dir_dev = real_ret != 0 ? g->filesystem_dev : real.st_dev;

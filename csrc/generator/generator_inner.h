@@ -1,8 +1,11 @@
 /* What the generator's files share: its state, the entry in hand, and the steps that they call of each other. */
-#ifndef PS_GEN_H
-#define PS_GEN_H
+#ifndef PS_GENERATOR_INNER_H
+#define PS_GENERATOR_INNER_H
+#include "core/names.h"
+#include "digest/hash.h"
+#include "generator/generator.h"
 #include "generator/sums_ahead.h"
-#include "transfer.h"
+#include "render/render.h"
 
 #define GEN_MODE_BITS (S_ISUID | S_ISGID | S_ISVTX | 0777u)
 #define GEN_NO_CODE 0 /* rsync's FNONE: say nothing */
@@ -123,7 +126,7 @@ static inline bool gen_follows_links(const ps_gen *g, const gen_item *it) { retu
 static inline bool hlink_not_last(const ps_file *f) { return (f->flags & (PS_F_HLINKED | PS_F_HLINK_LAST)) == PS_F_HLINKED; }
 static inline bool hlink_not_first(const ps_file *f) { return (f->flags & (PS_F_HLINKED | PS_F_HLINK_FIRST)) == PS_F_HLINKED; }
 
-/* gen.c */
+/* generator.c */
 bool gen_fail_memory(ps_gen *g);
 void gen_errno(ps_gen *g, int err, const char *fmt, ...) PS_PRINTF(3, 4); /* rsyserr(FERROR_XFER), "rsync: [generator] " before it */
 bool queue_push(ndx_queue *q, i32 ndx);
@@ -134,7 +137,7 @@ ps_flist *gen_list_for(const ps_gen *g, i32 ndx); /* a list that the generator i
 void gen_finish_lists(ps_gen *g, bool redo);      /* check_for_finished_files */
 void gen_send_success(ps_gen *g, i32 ndx);        /* --remove-source-files */
 
-/* gen_entry.c */
+/* entry.c */
 void item_init(ps_gen *g, gen_item *it, ps_flist *l, ps_file *f, i32 ndx);
 void item_refresh(ps_gen *g, gen_item *it); /* its descriptor, after work in many other directories */
 const char *item_path(ps_gen *g, gen_item *it);
@@ -146,11 +149,11 @@ int gen_lstat(ps_gen *g, const char *path, struct stat *st);
 int gen_link(ps_gen *g, const char *from, const char *to, bool outside); /* outside: `from` is in an alternate destination */
 int gen_stat_follow(ps_gen *g, const char *path, struct stat *st);
 
-/* gen_file.c */
+/* regular_file.c */
 void gen_seen_after_owner(const ps_gen *g, const ps_file *f, struct stat *st);
 void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct stat *st, gen_type have, u32 del_flags, u32 wire_mode);
 
-/* gen_node.c: symlinks, devices, specials */
+/* symlinks_devices.c */
 void gen_symlink(ps_gen *g, gen_item *it, int statret, struct stat *st);
 void gen_device(ps_gen *g, gen_item *it, int statret, struct stat *st);
 /* atomic_create. Exactly one of target (symlink) and from (hard link), or neither: a node. del_for 0: nothing is there. */
@@ -159,12 +162,12 @@ bool gen_temp_name(ps_gen *g, int dirfd, const char *leaf, char out[256]);
 
 bool gen_leads_outside(const char *target, const char *path); /* util1.c:unsafe_symlink, as seen from the link's own path */
 
-/* gen_backup.c: --backup */
+/* backup.c: --backup */
 bool gen_backs_up(const ps_gen *g);                       /* not in the redo: what it replaces was kept before */
 int gen_copy_backup(ps_gen *g, const char *path);         /* --inplace: a copy, before the file is changed */
 bool gen_is_backup(const ps_gen *g, const char *path);    /* by its suffix */
 
-/* gen_alt.c: --compare-dest, --copy-dest, --link-dest */
+/* alternate_dirs.c: --compare-dest, --copy-dest, --link-dest */
 #define GEN_ALT_NONE (-1)
 #define GEN_ALT_DONE (-2)
 #define GEN_ALT_NO_LINK (-3)
@@ -175,7 +178,7 @@ bool gen_alt_look(ps_gen *g, gen_item *it, u32 j, struct stat *st, bool *same_da
 bool gen_copy_data(ps_gen *g, int from, int to, const char *shown_from, const char *shown_to); /* false: it was logged */
 int gen_base_fd(const ps_gen *g); /* what relative paths outside the tree start from */
 
-/* gen_compare.c */
+/* compare.c */
 bool gen_mtime_differs(const ps_gen *g, const ps_file *f, const struct stat *st);
 bool gen_same_data(ps_gen *g, gen_item *it, int dirfd, const char *name, const struct stat *st); /* quick_check_ok */
 bool gen_same_attrs(const ps_gen *g, const ps_file *f, const struct stat *st);              /* unchanged_attrs */
@@ -185,7 +188,7 @@ void gen_itemize(ps_gen *g, const gen_item *it, i32 ndx, int statret, const stru
 void gen_put_ndx(ps_gen *g, i32 ndx);
 void gen_put(ps_gen *g, const void *data, size_t n);
 
-/* gen_link.c */
+/* hard_links.c */
 bool gen_link_check(ps_gen *g, gen_item *it, int statret, struct stat *st); /* hard_link_check: true: the entry needs no more */
 /* check_prior: the entry before f in its group that was not left out, with its list; NULL: none is in memory, then *name is
  * the path of a finished one (or NULL). */
@@ -197,7 +200,7 @@ void gen_finish_swarm_link(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx);
 void gen_lose_links(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx); /* the leader will not come: neither will those who wait for it */
 bool gen_link_one(ps_gen *g, ps_file *f, const char *path, const char *from, bool outside); /* outside: as gen_link, and terse */
 
-/* gen_delete.c */
+/* delete.c */
 #define DEL_NO_UID_WRITE 0x001u
 #define DEL_RECURSE 0x002u
 #define DEL_DIR_IS_EMPTY 0x004u

@@ -202,7 +202,7 @@ static void unchanged(ps_gen *g, gen_item *it, struct stat *st, const char *part
     /* The common case says and sets nothing: not even the path is put together. */
     bool loud = flags && o->info_name >= 2, tweaked = o->am_daemon && g->c->chmod_count;
     if (loud || tweaked || o->checksum || (st->st_mode ^ it->f->mode) & GEN_MODE_BITS || !gen_same_attrs(g, it->f, st))
-        attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), it->l, it->f, st, flags);
+        attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), file_attrs(it->f), st, flags);
     gen_seen_after_owner(g, it->f, st);
     if (it->itemizing) gen_itemize(g, it, it->ndx, 0, st, 0, 0, NULL);
     if (gen_follows_links(g, it)) gen_finish_link(g, it, st, -1);

@@ -1,7 +1,9 @@
 #include "generator/sums_ahead.h"
 
 #include "digest/xxh.h"
-#include "transfer.h"
+#include "digest/hash.h"
+#include "filelist/flist.h"
+#include "fs/root.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

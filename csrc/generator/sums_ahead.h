@@ -1,4 +1,4 @@
-/* -c: sums of the local files of a list that is still arriving. Owner: generator. */
+/* -c: sums of the local files of a list that is still arriving. */
 #ifndef PS_EARLY_H
 #define PS_EARLY_H
 #include "filelist/flist.h"

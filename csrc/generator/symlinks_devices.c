@@ -121,7 +121,7 @@ bool gen_leads_outside(const char *target, const char *path) {
 
 /* An entry whose data is in place already. */
 static void up_to_date(ps_gen *g, gen_item *it, struct stat *st) {
-    attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), it->l, it->f, st, g->attrs_report);
+    attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), file_attrs(it->f), st, g->attrs_report);
     gen_seen_after_owner(g, it->f, st);
     if (it->itemizing) gen_itemize(g, it, it->ndx, 0, st, 0, 0, NULL);
     if (gen_follows_links(g, it)) gen_finish_link(g, it, st, -1);
@@ -143,7 +143,7 @@ static bool taken_from_alt(ps_gen *g, gen_item *it, int *statret, struct stat *s
 }
 
 static void created(ps_gen *g, gen_item *it, int statret, const struct stat *st) {
-    attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), it->l, it->f, NULL, 0);
+    attrs_set(g->c, it->dirfd, it->leaf, item_path(g, it), file_attrs(it->f), NULL, 0);
     if (it->itemizing) gen_itemize(g, it, it->ndx, statret, st, PS_ITEM_LOCAL_CHANGE | PS_ITEM_REPORT_CHANGE, 0, NULL);
 }
 

@@ -5,11 +5,8 @@
 
 #include "digest/hash.h"
 
-#define FRAME_FETCH 5
-#define FRAME_DATA 6
-#define FRAME_MISSING 7
-#define FRAME_BUSY 8
-#define FRAME_BYE 11
+#include "api/frames_api.h"
+
 #define DATA_HEAD 14u /* id, entry, offset */
 #define FETCH_ENTRIES 1024u
 #define DATA_BYTES 65000u
@@ -120,7 +117,7 @@ int ps_fetch_request(ps_fetch *f, uint32_t id, const uint8_t *entries, size_t le
     if (!count || count > FETCH_ENTRIES) return ps_fail(f->c, 13, 0, "a request of %u entries", count);
     open_request *r = add(f, id, count);
     if (!r) return ps_fail_memory(f->c, "a request");
-    buf_u8(&b, FRAME_FETCH);
+    buf_u8(&b, PS_FRAME_FETCH);
     buf_u32(&b, id);
     buf_u16(&b, (u16)count);
     ps_reader in = rd_make(entries, len);
@@ -234,9 +231,9 @@ static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
 
 static int take_frame(ps_fetch *f, const u8 *data, u32 len) {
     switch (data[0]) {
-    case FRAME_MISSING: return take_missing(f, data + 1, len - 1);
-    case FRAME_BUSY: return take_busy(f, data + 1, len - 1);
-    case FRAME_BYE: f->bye = true; break;
+    case PS_FRAME_MISSING: return take_missing(f, data + 1, len - 1);
+    case PS_FRAME_BUSY: return take_busy(f, data + 1, len - 1);
+    case PS_FRAME_BYE: f->bye = true; break;
     default: break;
     }
     if (buf_used(&f->frames) + len > FRAMES_HELD) return broken(f, "too many frames");
@@ -247,7 +244,7 @@ static int take_frame(ps_fetch *f, const u8 *data, u32 len) {
 static int take_part(ps_fetch *f, const u8 *data, size_t len, size_t *used) {
     if (f->data.left) return take_data(f, data, len, used);
     u32 whole = f->in.streamed, have = (u32)buf_used(&f->frame);
-    bool is_data = (have ? buf_head(&f->frame)[0] : data[0]) == FRAME_DATA;
+    bool is_data = (have ? buf_head(&f->frame)[0] : data[0]) == PS_FRAME_DATA;
     u32 want = is_data && whole > 1 + DATA_HEAD ? 1 + DATA_HEAD : whole;
     *used = len < want - have ? len : want - have;
     if (!buf_put(&f->frame, data, *used)) return ps_fail_memory(f->c, "a frame");

@@ -3,7 +3,9 @@
 
 #include <stdlib.h>
 
-#include "transfer.h"
+#include "delta/token.h"
+#include "filelist/decoder.h"
+#include "wire/records.h"
 
 #define FETCH_ENTRIES 1024u
 #define MISSING_NO_FILE 1

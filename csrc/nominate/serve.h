@@ -5,14 +5,9 @@
 #include "wire/mux.h"
 #include "filter/rules.h"
 
+#include "api/frames_api.h"
 #include "api/serve_api.h"
 
-#define SERVE_FRAME_DIGESTS 4
-#define SERVE_FRAME_FETCH 5
-#define SERVE_FRAME_DATA 6
-#define SERVE_FRAME_MISSING 7
-#define SERVE_FRAME_BUSY 8
-#define SERVE_FRAME_BYE 11
 #define SERVE_FRAME_BYTES 65536u
 #define SERVE_REQUEST_ENTRIES 8192u
 #define SERVE_WINDOW_ENTRIES 32768u

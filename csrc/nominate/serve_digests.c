@@ -1,6 +1,6 @@
 /* digests? → digests (protocol-spec/nominate-1.md §2). Answers come from the index alone: this process hashes nothing. */
-#include "sender/sender_inner.h"
 #include "nominate/serve.h"
+#include "sender/sender.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ typedef struct waiting_entry {
 
 struct ps_digester {
     ps_ctx *c;
-    ps_send *send;
+    struct ps_send *send;
     ps_root *root;
     ps_index *index;
     waiting_entry *queue;   /* asked for, not looked up yet: [head, count) */
@@ -144,7 +144,7 @@ int ps_digester_ask(ps_digester *d, const u8 *data, size_t len) {
 static int close_frame(ps_digester *d) {
     if (!d->frame_open) return PS_OK;
     d->frame_open = false;
-    bool ok = !d->frame.failed && mux_out_message(&d->send->out, PS_MSG_NOMINATE, buf_head(&d->frame), buf_used(&d->frame));
+    bool ok = !d->frame.failed && mux_out_message(send_output(d->send), PS_MSG_NOMINATE, buf_head(&d->frame), buf_used(&d->frame));
     buf_clear(&d->frame);
     return ok ? PS_OK : ps_fail_memory(d->c, "digests");
 }
@@ -153,7 +153,7 @@ static int close_frame(ps_digester *d) {
 static int open_frame(ps_digester *d, u32 id, size_t n) {
     if (d->frame_open && (d->frame_id != id || buf_used(&d->frame) + n > SERVE_FRAME_BYTES) && close_frame(d) != PS_OK) return PS_FAIL;
     if (d->frame_open) return PS_OK;
-    buf_u8(&d->frame, SERVE_FRAME_DIGESTS);
+    buf_u8(&d->frame, PS_FRAME_DIGESTS);
     buf_u32(&d->frame, id);
     d->frame_id = id;
     d->frame_open = true;
@@ -212,13 +212,14 @@ static found_kind look_up(ps_digester *d, const char *path, size_t len, bool sum
 
 static int answer_new(ps_digester *d, waiting_entry *e) {
     ps_flist *list;
-    ps_file *f = flists_file(d->send->all, e->ndx, &list);
+    ps_file *f = flists_file(send_lists(d->send), e->ndx, &list);
     if (!d->index || !f || !file_active(f) || !S_ISREG(f->mode)) return put_head(d, e, STATUS_NO, NULL);
-    size_t len = send_path(d->send, list, f);
+    char path[PS_SOURCE_PATH];
+    size_t len = file_source_path(send_lists(d->send), list, f, path);
     if (!len) return put_head(d, e, STATUS_NO, NULL);
     ps_index_entry x;
     int status;
-    found_kind found = look_up(d, d->send->path, len, e->sums, &x, &status);
+    found_kind found = look_up(d, path, len, e->sums, &x, &status);
     if (status != PS_OK) return status;
     if (found == GONE) return put_head(d, e, STATUS_CHANGED, NULL);
     if (found == FOUND) {
@@ -226,11 +227,11 @@ static int answer_new(ps_digester *d, waiting_entry *e) {
         return put_known(d, e, &x);
     }
     if (d->pending_count >= SERVE_WINDOW_ENTRIES) return put_head(d, e, STATUS_NO, NULL);
-    e->path = arena_put(&d->paths, d->send->path, len);
+    e->path = arena_put(&d->paths, path, len);
     e->path_len = (u32)len;
     if (e->path == PS_NO_OFFSET || !push(&d->pending, &d->pending_count, &d->pending_cap, e))
         return ps_fail_memory(d->c, "requests for digests");
-    serve_want(&d->wanted, e->sums ? PS_INDEX_SUMS : 0, d->send->path, len);
+    serve_want(&d->wanted, e->sums ? PS_INDEX_SUMS : 0, path, len);
     return put_head(d, e, STATUS_PENDING, NULL);
 }
 
@@ -253,7 +254,7 @@ int ps_digester_retry(ps_digester *d, bool give_up) {
     return PS_OK;
 }
 
-static bool full(const ps_digester *d) { return buf_used(&d->send->out.out) >= PS_SEND_HIGH_WATER; }
+static bool full(const ps_digester *d) { return buf_used(&send_output(d->send)->out) >= PS_SEND_HIGH_WATER; }
 
 static int step(ps_digester *d) {
     while (d->head < d->count) {

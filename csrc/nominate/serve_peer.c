@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "transfer.h"
+#include "core/names.h"
 
 #define MISSING_NO_FILE 1
 #define MISSING_OTHER 2
@@ -173,8 +173,8 @@ static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     ps_peer *p = owner;
     if (code != PS_MSG_NOMINATE) return code == PS_MSG_NOOP ? PS_OK : ps_fail(p->c, 12, 0, "unexpected tag %u [peer]", code);
     if (!len) return ps_fail(p->c, 2, 0, "the peer sent an empty frame");
-    if (data[0] == SERVE_FRAME_FETCH) return take_fetch(p, data + 1, len - 1);
-    if (data[0] == SERVE_FRAME_BYE) p->bye = true;
+    if (data[0] == PS_FRAME_FETCH) return take_fetch(p, data + 1, len - 1);
+    if (data[0] == PS_FRAME_BYE) p->bye = true;
     if (buf_used(&p->frames) + len > FRAMES_HELD) return ps_fail(p->c, 12, 0, "the peer sends more frames than it was asked for");
     return buf_u32(&p->frames, len) && buf_put(&p->frames, data, len) ? PS_OK : ps_fail_memory(p->c, "a frame");
 }
@@ -202,7 +202,7 @@ static int take_input(ps_peer *p) {
 
 static int put_missing(ps_peer *p, u8 reason) {
     ps_buf b = {0};
-    buf_u8(&b, SERVE_FRAME_MISSING);
+    buf_u8(&b, PS_FRAME_MISSING);
     buf_u32(&b, p->queue[0].id);
     buf_u16(&b, (u16)p->at);
     buf_u8(&b, reason);
@@ -214,7 +214,7 @@ static int put_missing(ps_peer *p, u8 reason) {
 
 static int put_busy(ps_peer *p) {
     ps_buf b = {0};
-    buf_u8(&b, SERVE_FRAME_BUSY);
+    buf_u8(&b, PS_FRAME_BUSY);
     buf_u32(&b, p->queue[0].id);
     buf_u16(&b, (u16)p->busy);
     int status = b.failed ? ps_fail_memory(p->c, "a frame") : ps_peer_put_frame(p, b.data, b.len);
@@ -271,7 +271,7 @@ static int put_data(ps_peer *p, const fetch_entry *e) {
     size_t end = b->len + (size_t)got;
     b->len = start;
     buf_u32(b, (u32)(PS_MUX_BASE + PS_MSG_NOMINATE) << 24 | (u32)(15 + got));
-    buf_u8(b, SERVE_FRAME_DATA);
+    buf_u8(b, PS_FRAME_DATA);
     buf_u32(b, p->queue[0].id);
     buf_u16(b, (u16)p->at);
     buf_u64(b, e->offset + p->sent);

@@ -1,5 +1,5 @@
 /* Job table, digest requests and answers (protocol-spec/nominate-1.md §2: digests?, digests). */
-#include "nominate/swarm.h"
+#include "nominate/swarm_inner.h"
 
 #include <stdlib.h>
 
@@ -203,7 +203,7 @@ static int send_ask(ps_swarm *s, u32 want) {
     u32 id = s->next_ask++, count = 0, runs = 0;
     i32 run_first = 0;
     u32 run_len = 0;
-    buf_u8(b, SWARM_FRAME_DIGESTS_REQUEST);
+    buf_u8(b, PS_FRAME_DIGESTS_REQUEST);
     buf_u32(b, id);
     buf_u16(b, 0);
     while (count < want && s->queue_head != SWARM_NONE) {

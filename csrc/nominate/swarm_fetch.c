@@ -1,5 +1,5 @@
 /* Requests to sources and what they bring: bundles of small files, missing ranges of pieces, delivery, leftovers. */
-#include "nominate/swarm.h"
+#include "nominate/swarm_inner.h"
 
 #include "api/fetch_api.h"
 

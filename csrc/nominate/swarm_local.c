@@ -1,6 +1,7 @@
 /* What the client has already: outputs are opened, bases searched for the blocks of the new file, what matches is copied, and
  * the pieces that are still missing are announced. Done in short steps, since the session's input waits meanwhile. */
-#include "nominate/swarm.h"
+#include "nominate/swarm_inner.h"
+#include "render/render.h"
 
 #include <fcntl.h>
 #include <stdlib.h>

@@ -50,7 +50,7 @@ static int copy_across(ps_out *out, const target *t) {
     out->fd = old;
     out->pieces = pieces;
     if (status == PS_OK && fstat(copy, &st) == 0)
-        attrs_set_open(o->c, copy, t->shown, out->file, &st, PS_ATTRS_ACCURATE_TIME);
+        attrs_set_open(o->c, copy, t->shown, file_attrs(out->file), &st, PS_ATTRS_ACCURATE_TIME);
     close(copy);
     if (status == PS_OK && renameat(t->dir, name, t->dir, t->name) < 0) {
         status = PS_FAIL;
@@ -70,8 +70,8 @@ static void remove_temp(ps_out *out) {
 /* The old file is kept, once: with --partial alone the first, failed try has already put its bytes in the old file's place. */
 static bool back_up(ps_out *out, const char *path) {
     ps_outs *o = out->outs;
-    if (!o->backups || (out->file->flags & PS_F_REDO && o->c->o.partial && !ps_str(o->c, PS_STR_PARTIAL_DIR))) return true;
-    if (gen_make_backup(o->backups, path, false)) return true;
+    if (!o->backup || (out->file->flags & PS_F_REDO && o->c->o.partial && !ps_str(o->c, PS_STR_PARTIAL_DIR))) return true;
+    if (o->backup(o->backup_owner, path)) return true;
     char shown[PS_FULL_FNAME];
     ps_fail(o->c, 11, errno, "the backup of %s cannot be made", full_fname(o->c, path, shown));
     return false;
@@ -99,7 +99,7 @@ static bool put_in_place(ps_out *out, const char *path, bool to_partial, int att
     target t = {.dir = -1};
     bool ok = false, same_file = out->place == IN_PARTIAL_DIR && to_partial;
     if (from_dir >= 0 && target_open(o, path, to_partial, &t) && fstat(out->fd, &st) == 0) {
-        attrs_set_open(o->c, out->fd, out_temp_path(out, temp), out->file, &st, attr_flags);
+        attrs_set_open(o->c, out->fd, out_temp_path(out, temp), file_attrs(out->file), &st, attr_flags);
         ok = same_file || renameat(from_dir, from, t.dir, t.name) == 0;
         if (!ok && errno == EXDEV) {
             ok = copy_across(out, &t) == PS_OK;
@@ -151,7 +151,7 @@ static bool keep(ps_out *out, const char *partial, bool verified, int attr_flags
 
 bool out_is_plain(const ps_out *out) {
     const ps_outs *o = out->outs;
-    return out->place == IN_FINAL_DIR && !o->backups && !o->c->o.sparse && !o->c->o.delay_updates && !out->pieces;
+    return out->place == IN_FINAL_DIR && !o->backup && !o->c->o.sparse && !o->c->o.delay_updates && !out->pieces;
 }
 
 ps_out_result out_finish(ps_out *out, i64 size, bool verified, bool from_partial) {
@@ -166,7 +166,7 @@ ps_out_result out_finish(ps_out *out, i64 size, bool verified, bool from_partial
     int attr_flags = verified ? PS_ATTRS_ACCURATE_TIME : PS_ATTRS_SKIP_MTIME;
     if (out->place == IN_PLACE) {
         struct stat st;
-        if (fstat(out->fd, &st) == 0) attrs_set_open(o->c, out->fd, out->path, out->file, &st, attr_flags);
+        if (fstat(out->fd, &st) == 0) attrs_set_open(o->c, out->fd, out->path, file_attrs(out->file), &st, attr_flags);
         out_give_back(out);
         return result;
     }
@@ -232,7 +232,7 @@ void outs_finish_delayed(ps_outs *o, void (*done)(void *owner, i32 ndx, bool ok)
             done(owner, o->later[i].ndx, false);
             continue;
         }
-        if (o->backups && !gen_make_backup(o->backups, path, false)) {
+        if (o->backup && !o->backup(o->backup_owner, path)) {
             done(owner, o->later[i].ndx, false);
             continue;
         }

@@ -10,18 +10,6 @@
 
 /* ---- names ------------------------------------------------------------------------------------ */
 
-const char *full_fname(const ps_ctx *c, const char *path, char out[PS_FULL_FNAME]) {
-    const char *above = "", *slash = "", *module = ps_str(c, PS_STR_MODULE);
-    if (path[0] != '/' && ps_str(c, PS_STR_CURR_DIR)) {
-        above = ps_str(c, PS_STR_CURR_DIR);
-        if (above[strspn(above, "/")]) slash = "/";
-    }
-    int n = snprintf(out, PS_FULL_FNAME, "\"%s%s%s\"%s%s%s", above, slash, path, module ? " (in " : "", module ? module : "",
-                     module ? ")" : "");
-    if (n < 0) out[0] = 0;
-    return out;
-}
-
 const char *out_last_part(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -192,7 +180,10 @@ ps_outs *outs_new(ps_ctx *c, ps_root *dest) {
     return o;
 }
 
-void outs_back_up(ps_outs *o, ps_gen *g) { o->backups = g; }
+void outs_back_up(ps_outs *o, outs_backup_fn fn, void *owner) {
+    o->backup = fn;
+    o->backup_owner = owner;
+}
 
 void outs_free(ps_outs *o) {
     if (!o) return;

@@ -1,14 +1,18 @@
 /* Output files: written in any order and from several sources, checked piece by piece where a digest is known, put into
- * place only when the whole file is verified. Owner: receiver. The sequential receiver is the simplest user. */
+ * place only when the whole file is verified. The sequential receiver is the simplest user. */
 #ifndef PS_OUT_H
 #define PS_OUT_H
-#include "transfer.h"
+#include "digest/hash.h"
+#include "filelist/flist.h"
+#include "fs/root.h"
 
 typedef struct ps_outs ps_outs; /* what all outputs of a session share, and the list of those that are open */
 typedef struct ps_out ps_out;
 
 ps_outs *outs_new(ps_ctx *c, ps_root *dest);
-void outs_back_up(ps_outs *o, ps_gen *g); /* --backup: what outputs replace is kept by the generator's rules */
+/* --backup: keeps what is at `path`, which an output is about to replace. false: errno */
+typedef bool (*outs_backup_fn)(void *owner, const char *path);
+void outs_back_up(ps_outs *o, outs_backup_fn fn, void *owner);
 void outs_free(ps_outs *o);      /* aborts what is still open */
 /* An interruption: every open output is removed, or kept as --partial and --partial-dir demand (cleanup.c). */
 void outs_abort_all(ps_outs *o);
@@ -54,7 +58,7 @@ size_t out_partial_path(const ps_ctx *c, const char *path, char out[PS_LIMIT_NAM
 /* Opens it for reading, never through a symlink. -1: errno. */
 int outs_open_partial(ps_outs *o, const char *path);
 
-/* ---- pieces: a file whose digest is known (out_pieces.c) ---- */
+/* ---- pieces: a file whose digest is known (pieces.c) ---- */
 typedef enum { PS_PIECE_BAD = -1, PS_PIECE_OPEN = 0, PS_PIECE_OK = 1 } ps_piece_state;
 typedef struct ps_pieces ps_pieces;
 /* pieces: piece_count(size) × 32 bytes, copied. PS_FAIL: the digests do not make the root, or memory; the context has failed
@@ -68,18 +72,5 @@ int out_piece_keep(ps_out *out, u64 index, u64 offset, u64 len);
 /* The first range at or after *at, up to `end`, that is not written yet; false: none. */
 bool out_missing(ps_out *out, u64 end, u64 *at, u64 *len);
 bool out_all_pieces_ok(const ps_out *out);
-
-/* between out.c and out_pieces.c */
-ps_pieces *pieces_new(u64 size, const u8 *digests);
-void pieces_free(ps_pieces *p);
-int pieces_wrote(ps_pieces *p, int fd, u64 offset, const u8 *data, size_t n); /* PS_FAIL: errno */
-/* Of n bytes at offset, those that lie in the first piece; 0: offset + n is beyond the file. */
-u64 pieces_part(const ps_pieces *p, u64 offset, size_t n, bool *verified);
-ps_piece_state pieces_state(const ps_pieces *p, u64 index);
-void pieces_again(ps_pieces *p, u64 index);
-int pieces_keep(ps_pieces *p, u64 index, u64 offset, u64 len);
-bool pieces_missing(const ps_pieces *p, u64 end, u64 *at, u64 *len);
-u64 pieces_prefix(const ps_pieces *p); /* bytes from the start that are verified */
-bool pieces_all_ok(const ps_pieces *p);
 
 #endif

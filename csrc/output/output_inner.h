@@ -1,6 +1,8 @@
-/* The inside of output files: out.c (names, directories, opening), out_write.c (data), out_finish.c (the end). */
-#ifndef PS_OUT_IN_H
-#define PS_OUT_IN_H
+/* The inside of output files: output.c (names, directories, opening), write.c (data), pieces.c (digests), finish.c (the end). */
+#ifndef PS_OUTPUT_INNER_H
+#define PS_OUTPUT_INNER_H
+#include "core/names.h"
+#include "fs/attrs.h"
 #include "output/output.h"
 #include <limits.h>
 
@@ -36,7 +38,8 @@ typedef struct delayed {
 struct ps_outs {
     ps_ctx *c;
     ps_root *root;
-    ps_gen *backups;           /* NULL: none are made */
+    outs_backup_fn backup;     /* NULL: none are made */
+    void *backup_owner;
     ps_out *first, *spare;
     u32 open_count;
     int temp_fd;               /* --temp-dir, -1 until it is needed */
@@ -61,5 +64,18 @@ const char *out_temp_shown(const ps_out *out, char shown[PS_FULL_FNAME]); /* for
 /* name ends in six letters to be made; letters: where they begin. -1: errno */
 int out_create_temp(ps_outs *o, int dir, char *name, size_t letters, mode_t mode);
 u8 *out_scratch(ps_outs *o);      /* OUT_CHUNK bytes; NULL: memory */
+
+/* pieces.c */
+ps_pieces *pieces_new(u64 size, const u8 *digests);
+void pieces_free(ps_pieces *p);
+int pieces_wrote(ps_pieces *p, int fd, u64 offset, const u8 *data, size_t n); /* PS_FAIL: errno */
+/* Of n bytes at offset, those that lie in the first piece; 0: offset + n is beyond the file. */
+u64 pieces_part(const ps_pieces *p, u64 offset, size_t n, bool *verified);
+ps_piece_state pieces_state(const ps_pieces *p, u64 index);
+void pieces_again(ps_pieces *p, u64 index);
+int pieces_keep(ps_pieces *p, u64 index, u64 offset, u64 len);
+bool pieces_missing(const ps_pieces *p, u64 end, u64 *at, u64 *len);
+u64 pieces_prefix(const ps_pieces *p); /* bytes from the start that are verified */
+bool pieces_all_ok(const ps_pieces *p);
 
 #endif

@@ -1,6 +1,6 @@
 /* Pieces of an output file with a known digest: which bytes are there, and whether each complete piece is right. A byte that
  * arrives at the end of what its piece has is hashed from the caller's memory; only after a gap is a piece read back. */
-#include "output/output.h"
+#include "output/output_inner.h"
 
 #include <stdlib.h>
 #include <unistd.h>

@@ -96,7 +96,7 @@ static bool put_in_place(pool_thread *t, pool_job *j, const u8 *data, made_as *k
     struct stat st;
     int fd = j->out->fd;
     if (!write_all(fd, data, j->n) || !stat_new(j, known, &st)) return false;
-    attrs_set_open(t->c, fd, "", &j->file, &st, PS_ATTRS_ACCURATE_TIME);
+    attrs_set_open(t->c, fd, "", file_attrs(&j->file), &st, PS_ATTRS_ACCURATE_TIME);
     if (buf_used(&t->c->log)) {
         buf_clear(&t->c->log);
         return false;

@@ -1,4 +1,4 @@
-/* Two threads that put small verified files in place while the session's own thread receives on. Owner: receiver.
+/* Two threads that put small verified files in place while the session's own thread receives on.
  * The session's thread opens each output (so that what cannot be opened is reported in its order) and gathers the data; a
  * thread writes them, sets the attributes and renames. Whatever fails there is done once more by the session's thread, in the
  * ordinary way, which says what went wrong: so the threads log nothing and decide nothing. */

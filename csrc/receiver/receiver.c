@@ -27,7 +27,7 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     r->current = all->first;
     r->perms_dir = UINT32_MAX;
     r->outs = outs_new(c, dest);
-    if (r->outs && c->o.backup) outs_back_up(r->outs, gen);
+    if (r->outs && c->o.backup) outs_back_up(r->outs, gen_back_up_output, gen);
     r->tokens = token_in_new(c);
     r->sum = sum_new();
     r->progress = c->o.info_progress && !c->o.am_server ? progress_new(c) : NULL;
@@ -109,7 +109,7 @@ static void item_line(ps_recv *r) {
     bool local = r->iflags & PS_ITEM_LOCAL_CHANGE && significant;
     int code;
     if (o->am_server) {
-        if (!r->c->formats[PS_RENDER_LOG] || o->dry_run || !see || !(significant || o->log_format_has_i)) return;
+        if (!render_has_format(r->c, PS_FORMAT_LOG) || o->dry_run || !see || !(significant || o->log_format_has_i)) return;
         code = PS_LOG_LOG;
     } else if (see || local || *r->xname || (S_ISDIR(r->file->mode) && significant)) {
         code = significant || o->log_format_has_i ? PS_LOG_INFO : PS_LOG_CLIENT;

@@ -1,7 +1,12 @@
-/* The receiver's inside: shared by recv.c (records) and recv_file.c (one file's data). */
-#ifndef PS_RECV_IN_H
-#define PS_RECV_IN_H
+/* The receiver's inside: shared by receiver.c (records) and file.c (one file's data). */
+#ifndef PS_RECEIVER_INNER_H
+#define PS_RECEIVER_INNER_H
+#include "core/names.h"
+#include "delta/token.h"
 #include "output/pool.h"
+#include "receiver/receiver.h"
+#include "render/render.h"
+#include "wire/records.h"
 #include <sys/uio.h>
 
 #define PS_RECV_SMALL OUT_POOL_FILE  /* files up to this are gathered and written at once */

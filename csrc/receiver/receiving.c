@@ -63,7 +63,7 @@ static int remote_exit(ps_receiving *p, const u8 *data, u32 len) {
 static int keep_frame(ps_receiving *p, const u8 *data, u32 len) {
     if (!p->c->o.swarm) return ps_fail(p->c, 12, 0, "unexpected tag %d [receiver]", PS_MSG_NOMINATE);
     /* Digest answers are columns: they never pass through Python. Before the nomination there is no swarm and none is legal. */
-    if (p->swarm && len && data[0] == SWARM_FRAME_DIGESTS) return ps_swarm_digests(p->swarm, data + 1, len - 1);
+    if (p->swarm && len && data[0] == PS_FRAME_DIGESTS) return ps_swarm_digests(p->swarm, data + 1, len - 1);
     if (buf_used(&p->frames) > FRAMES_HELD) return ps_fail(p->c, 12, 0, "the remote sends more frames than it was asked for");
     if (!buf_u32(&p->frames, len) || !buf_put(&p->frames, data, len)) return ps_fail_memory(p->c, "the remote's frames");
     return PS_OK;

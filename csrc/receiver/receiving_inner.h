@@ -1,8 +1,10 @@
-/* The inside of a pull: pull.c (the pump) and pull_dest.c (the destination). Owner: receiver. */
-#ifndef PS_PULL_H
-#define PS_PULL_H
+/* The inside of the receiving side: receiving.c (the pump) and destination.c. */
+#ifndef PS_RECEIVING_INNER_H
+#define PS_RECEIVING_INNER_H
 #include "output/output.h"
 #include "nominate/swarm.h"
+#include "receiver/receiver.h"
+#include "render/render.h"
 
 #include "api/receiving_api.h"
 

@@ -1,6 +1,6 @@
 /* --progress, --info=progress1 and progress2: rsync's lines, rendered into the log stream so that they keep their place
  * between the names. */
-#include "transfer.h"
+#include "render/render.h"
 
 #include <stdio.h>
 #include <stdlib.h>

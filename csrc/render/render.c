@@ -7,8 +7,6 @@
 
 #include "api/render_api.h"
 
-#pragma weak lister_prefix
-
 #define WIDTH_MAX 4095 /* MAXPATHLEN - 1, to which rsync cuts a padded field */
 
 typedef struct format {
@@ -41,14 +39,34 @@ static void format_free(format *f) {
     free(f);
 }
 
-void render_free(ps_ctx *c) {
-    for (int i = 0; i < 2; i++) format_free(c->formats[i]);
+/* What the context keeps for us. */
+typedef struct formats {
+    format *of[2]; /* PS_FORMAT_* */
+} formats;
+
+static void formats_free(void *owned) {
+    formats *all = owned;
+    for (int i = 0; i < 2; i++) format_free(all->of[i]);
+    free(all);
 }
+
+static format *format_of(const ps_ctx *c, int which) {
+    const formats *all = ctx_owned(c, PS_OWNED_FORMATS);
+    return all ? all->of[which] : NULL;
+}
+
+bool render_has_format(const ps_ctx *c, int which) { return format_of(c, which); }
 
 int ps_ctx_set_format(ps_ctx *c, int which, const ps_format_op *ops, uint32_t count, const uint8_t *text, size_t text_len) {
     if (which != PS_FORMAT_STDOUT && which != PS_FORMAT_LOG) return ps_fail(c, 1, 0, "no output format %d", which);
-    format_free(c->formats[which]);
-    c->formats[which] = NULL;
+    formats *all = ctx_owned(c, PS_OWNED_FORMATS);
+    if (!all) {
+        all = calloc(1, sizeof *all);
+        if (!all) return ps_fail_memory(c, "the output formats");
+        ctx_own(c, PS_OWNED_FORMATS, all, formats_free);
+    }
+    format_free(all->of[which]);
+    all->of[which] = NULL;
     if (!count) return PS_OK;
     format *f = calloc(1, sizeof *f);
     if (!f || !(f->ops = malloc(count * sizeof *ops)) || !(f->text = malloc(text_len + 1))) {
@@ -66,7 +84,7 @@ int ps_ctx_set_format(ps_ctx *c, int which, const ps_format_op *ops, uint32_t co
         f->has_o_or_i |= ops[i].letter == 'o' || ops[i].letter == 'i';
         if (f->ops[i].width > WIDTH_MAX) f->ops[i].width = WIDTH_MAX;
     }
-    c->formats[which] = f;
+    all->of[which] = f;
     return PS_OK;
 }
 
@@ -122,8 +140,8 @@ static size_t clean_name(char *s, size_t n) {
 static void put_full_name(ps_buf *b, const ps_format_op *op, const item *it) {
     char path[2 * PS_LIMIT_NAME + 8];
     size_t at = 0;
-    if (it->c->o.role == PS_ROLE_SENDER && it->all && it->all->lister) {
-        const char *prefix = lister_prefix(it->all->lister, it->all->dirs[it->f->dir].root);
+    if (it->c->o.role == PS_ROLE_SENDER && it->all) {
+        const char *prefix = file_root_path(it->all, it->f);
         at = strnlen(prefix, PS_LIMIT_NAME);
         memcpy(path, prefix, at);
         if (at) path[at++] = '/';
@@ -238,10 +256,10 @@ static int render(format *fmt, int code, const item *it) {
 /* ---- lines --------------------------------------------------------------------------------------- */
 
 static int render_to(ps_ctx *c, int code, const item *it) {
-    if (code != PS_LOG_LOG && c->formats[PS_FORMAT_STDOUT] && !c->o.am_server &&
-        render(c->formats[PS_FORMAT_STDOUT], PS_LOG_CLIENT, it) < 0)
+    if (code != PS_LOG_LOG && format_of(c, PS_FORMAT_STDOUT) && !c->o.am_server &&
+        render(format_of(c, PS_FORMAT_STDOUT), PS_LOG_CLIENT, it) < 0)
         return PS_FAIL;
-    if (code != PS_LOG_CLIENT && c->formats[PS_FORMAT_LOG]) return render(c->formats[PS_FORMAT_LOG], PS_LOG_LOG, it);
+    if (code != PS_LOG_CLIENT && format_of(c, PS_FORMAT_LOG)) return render(format_of(c, PS_FORMAT_LOG), PS_LOG_LOG, it);
     return PS_OK;
 }
 
@@ -277,7 +295,7 @@ static int render_plain_delete(ps_ctx *c, int code, const item *it) {
 int render_delete(ps_ctx *c, const char *path, u32 mode) {
     ps_file gone = {.mode = mode};
     item it = {.c = c, .f = &gone, .name = path, .iflags = PS_ITEM_DELETED, .op = "del."};
-    format *shown = c->formats[PS_FORMAT_STDOUT], *logged = c->formats[PS_FORMAT_LOG];
+    format *shown = format_of(c, PS_FORMAT_STDOUT), *logged = format_of(c, PS_FORMAT_LOG);
     int status = PS_OK;
     if (!c->o.am_server && (c->o.info_del || shown))
         status = shown && shown->has_o_or_i ? render(shown, PS_LOG_CLIENT, &it) : render_plain_delete(c, PS_LOG_CLIENT, &it);

@@ -1,7 +1,9 @@
 /* What render.c and its helpers share. */
-#ifndef PS_RENDER_H
-#define PS_RENDER_H
-#include "transfer.h"
+#ifndef PS_RENDER_INNER_H
+#define PS_RENDER_INNER_H
+#include "digest/hash.h"
+#include "render/render.h"
+#include "wire/records.h"
 
 /* lib/compat.c:do_big_num; returns the length. */
 size_t big_num(i64 n, int human, char out[40]);

@@ -6,15 +6,6 @@
 
 /* ---- opening ---- */
 
-size_t send_path(ps_send *s, const ps_flist *l, const ps_file *f) {
-    const char *prefix = lister_prefix(s->lister, s->all->dirs[f->dir].root);
-    size_t n = strlen(prefix);
-    if (n > PS_LIMIT_NAME) return 0;
-    memcpy(s->path, prefix, n);
-    if (n && s->path[n - 1] != '/') s->path[n++] = '/';
-    return n + file_path(s->all, l, f, s->path + n);
-}
-
 static int open_source(ps_send *s) {
     const ps_opts *o = &s->ctx->o;
     int flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC; /* non-blocking: a fifo that has taken the file's place must not hold us */
@@ -52,7 +43,7 @@ int send_file_open(ps_send *s) {
     char shown[PS_FULL_FNAME];
     struct stat st;
     if (s->ctx->o.no_data) return not_sent(s);
-    if (!send_path(s, s->r.list, s->r.file)) return open_failed(s, ENAMETOOLONG);
+    if (!file_source_path(s->all, s->r.list, s->r.file, s->path)) return open_failed(s, ENAMETOOLONG);
     s->fd = open_source(s);
     if (s->fd < 0) return open_failed(s, errno);
     if (fstat(s->fd, &st) < 0) {

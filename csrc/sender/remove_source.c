@@ -30,7 +30,7 @@ int send_remove_source(ps_send *s, i32 ndx) {
     ps_flist *l;
     ps_file *f = flists_file(s->all, ndx, &l);
     if (!f || !file_active(f)) return ps_fail(s->ctx, 2, 0, "File-list index %d is not in the file list (successful_send) [sender]", ndx);
-    if (S_ISDIR(f->mode) || !send_path(s, l, f)) return PS_OK;
+    if (S_ISDIR(f->mode) || !file_source_path(s->all, l, f, s->path)) return PS_OK;
     char name[PS_LIMIT_NAME + 1];
     const char *leaf;
     struct stat st;

@@ -10,6 +10,9 @@
 #define STEP_ROUNDS 8       /* steps of a file that put out little */
 #define LOG_HIGH_WATER (64u * 1024u)
 
+ps_flists *send_lists(const ps_send *s) { return s->all; }
+ps_mux_out *send_output(ps_send *s) { return &s->out; }
+
 ps_send *ps_send_new(ps_ctx *c, ps_flists *all, ps_lister *lister, ps_rules *rules, ps_root *root) {
     ps_send *s = calloc(1, sizeof *s);
     if (!s) {

@@ -1,7 +1,13 @@
-/* The sending role (sender.c, and what of io.c and main.c belongs to it). Private to send*.c. */
-#ifndef PS_SEND_H
-#define PS_SEND_H
-#include "transfer.h"
+/* The inside of the sending role (sender.c, and what of io.c and main.c belongs to it). */
+#ifndef PS_SENDER_INNER_H
+#define PS_SENDER_INNER_H
+#include "core/names.h"
+#include "delta/token.h"
+#include "filelist/lister.h"
+#include "render/render.h"
+#include "sender/sender.h"
+#include "wire/records.h"
+
 #include "api/sending_api.h"
 
 typedef enum {
@@ -59,27 +65,26 @@ struct ps_send {
     ps_sums *sums;
     ps_block_hasher hasher;
     ps_match *match;
-    char path[PS_LIMIT_NAME * 2 + 2]; /* of the open file, beneath the root */
+    char path[PS_SOURCE_PATH]; /* of the open file, beneath the root */
     u8 block[PS_LIMIT_BLOCK_LENGTH];  /* zlib: a matched block's data */
 };
 
 #define SEND_BUFFER (128u * 1024u)
 
-/* send_input.c */
+/* requests.c */
 int send_on_message(void *owner, u32 code, const u8 *data, u32 len);
 int send_read_request(ps_send *s, bool *done); /* PS_OK with s->r filled or *done, PS_AGAIN, PS_FAIL */
 int send_read_sums(ps_send *s);                /* PS_OK, PS_AGAIN, PS_FAIL */
 
-/* send_remove.c: --remove-source-files; PS_FAIL only for an index that is none */
+/* remove_source.c: --remove-source-files; PS_FAIL only for an index that is none */
 int send_remove_source(ps_send *s, i32 ndx);
 
-/* send_file.c */
+/* file.c */
 int send_file_open(ps_send *s);  /* PS_OK; s->fd is -1 when the file is not sent */
 int send_file_begin(ps_send *s); /* the reply's head; sets the state */
 int send_file_step(ps_send *s);  /* PS_OK: go on; PS_FULL, PS_FAIL; sets the state to SEND_REQUEST after the file */
-size_t send_path(ps_send *s, const ps_flist *l, const ps_file *f); /* into s->path; 0: too long or the root itself */
 
-/* send.c */
+/* sender.c */
 static inline bool send_out_full(const ps_send *s) { return buf_used(&s->out.out) >= PS_SEND_HIGH_WATER; }
 int send_put_reply(ps_send *s); /* sender.c:write_ndx_and_attrs */
 void send_log(ps_send *s, int code);

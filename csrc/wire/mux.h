@@ -1,7 +1,7 @@
 /* rsync's multiplex envelope (io.c): u32 little-endian header (7 + code) << 24 | length. */
 #ifndef PS_MUX_H
 #define PS_MUX_H
-#include "core/base.h"
+#include "core/context.h"
 
 #define PS_MUX_BASE 7
 /* message codes; 1..8 are log codes */
@@ -57,6 +57,9 @@ typedef struct ps_mux_out {
     bool plain;
     u64 data_bytes;            /* io.c:total_data_written */
 } ps_mux_out;
+
+/* Whoever fills an output stops above so many bytes, for them to be written. */
+#define PS_SEND_HIGH_WATER (512u * 1024u)
 
 void mux_out_init(ps_mux_out *m);
 void mux_out_free(ps_mux_out *m);

@@ -1,4 +1,4 @@
-"""The transfer context: options in, log lines, events and statistics out. Wraps csrc/core/base.h."""
+"""The transfer context: options in, log lines, events and statistics out. Wraps csrc/core/context.h."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log text of the core as it is shown, logged, or sent on. See PS_LOG_MARK in csrc/core/base.h for what a record holds."""
+"""Log text of the core as it is shown, logged, or sent on. See PS_LOG_MARK in csrc/core/context.h for what a record holds."""
 
 from __future__ import annotations
 

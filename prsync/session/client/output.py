@@ -11,7 +11,7 @@ from prsync.errors import ExitCode, PrsyncError
 from prsync.options.model import Options
 from prsync.privileges import open_trusted
 
-# rsync.h:enum logcode (api/base_api.h: PS_LOG_*)
+# rsync.h:enum logcode (api/context_api.h: PS_LOG_*)
 ERROR_XFER, INFO, ERROR, WARNING, ERROR_SOCKET, LOG, CLIENT, ERROR_UTF8 = range(1, 9)
 TO_STDERR = frozenset((ERROR_XFER, ERROR, WARNING, ERROR_SOCKET, ERROR_UTF8))
 
@@ -54,7 +54,7 @@ class LogFile:
 
 
 def _record(message: bytes) -> bytes:
-    """One message in the form of the core's log records: line ends within it are marked (csrc/core/base.h: PS_LOG_MARK)."""
+    """One message in the form of the core's log records: line ends within it are marked (csrc/core/context.h: PS_LOG_MARK)."""
     start = b"\r" if message.startswith(b"\r") else b""
     end = b"\n" if message.endswith(b"\n") else b""
     inner = message[len(start) : len(message) - len(end)]

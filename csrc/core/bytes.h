@@ -1,22 +1,17 @@
-/* Foundation of the C core: status codes, the bounds-checked reader, growable buffers with limits,
- * an arena, the log stream and the transfer context shared by all parts of one session. */
-#ifndef PS_BASE_H
-#define PS_BASE_H
+/* Bytes and numbers: the bounds-checked reader, growable buffers, an arena for strings, rsync's variable-length numbers. */
+#ifndef PS_BYTES_H
+#define PS_BYTES_H
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
 #include <errno.h>
-#include <pthread.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/types.h>
-#include <sys/stat.h>
 
-#include "api/base_api.h"
-#include "api/options_api.h"
 #include "core/limits.h"
 
 typedef uint8_t u8;
@@ -121,6 +116,7 @@ bool buf_varint30(ps_buf *b, int protocol, i32 v);
 bool buf_varlong30(ps_buf *b, int protocol, i64 v, int min_bytes);
 bool buf_vstring(ps_buf *b, const void *s, size_t n); /* n <= 0x7fff */
 bool buf_printf(ps_buf *b, const char *fmt, ...) PS_PRINTF(2, 3);
+bool buf_vprintf(ps_buf *b, const char *fmt, va_list args) PS_PRINTF(2, 0);
 
 /* ---- arena: strings that live as long as their owner. Offsets stay valid when it grows; pointers do not. */
 typedef struct ps_arena {
@@ -142,71 +138,5 @@ static inline ps_ndx_state ndx_state_make(void) {
 }
 i32 rd_ndx(ps_reader *r, ps_ndx_state *s, int protocol); /* on `need` the state is untouched */
 bool buf_ndx(ps_buf *b, ps_ndx_state *s, int protocol, i32 ndx);
-
-/* ---- events: what Python must see singly ------------------------------------------------- */
-#define PS_EVENTS_MAX 256
-typedef struct ps_events {
-    ps_event list[PS_EVENTS_MAX];
-    u32 count;
-    ps_buf text; /* bytes that events refer to by (text_off, text_len) */
-} ps_events;
-
-/* ---- context: one per session side; every part of that side holds a pointer to it --------- */
-struct ps_ids;
-struct ps_ctx {
-    ps_opts o;         /* set by Python before the parts are made; not changed afterwards */
-    ps_error error;    /* the first failure; status PS_FAIL refers to it */
-    ps_buf log;        /* records: u8 log code, u32 length, bytes: messages as rsync's rprintf would give them, one after the
-                        * other; see PS_LOG_MARK */
-    size_t log_last;   /* offset of the last record, to merge equal codes */
-    ps_events events;
-    ps_stats stats;
-    i32 io_error;      /* IOERR_* */
-    bool got_xfer_error; /* any PS_LOG_ERROR_XFER was logged here: exit code 23 */
-    bool cancelled;    /* set by ps_cancel, possibly from another thread */
-    char *strings[PS_STR_COUNT];
-    char *alt_dirs[PS_ALT_DIRS_MAX];
-    u32 alt_count;
-    ps_chmod_op *chmod_ops;
-    u32 chmod_count;
-    void *formats[2];  /* compiled output formats: owned and freed by render.c */
-    u8 transfer_sum[PS_LIMIT_CHECKSUM]; /* whole-file checksum of the file just transferred, for %C (log.c:sender_file_sum) */
-    struct ps_ids *ids; /* made with the file list; freed with the context */
-    int holders;       /* parts that need it until they are freed themselves, see ctx_hold */
-};
-
-/* A part that frees what the context refers to keeps it alive; it ends with ps_ctx_free as the last owner does. Python's
- * collector may free them in any order. */
-static inline ps_ctx *ctx_hold(ps_ctx *c) {
-    c->holders++;
-    return c;
-}
-
-static inline const char *ps_str(const ps_ctx *c, int which) { return c->strings[which]; }
-
-/* Messages of equal code share a record. So that a line end always ends a message there, a newline or carriage return within
- * a message (but for a carriage return in front) is stored as this byte followed by 'n' or 'r'. */
-#define PS_LOG_MARK 0
-/* Whether the log holds something for a server's client, not just for its own log. */
-static inline bool log_for_client(const ps_ctx *c) {
-    return buf_used(&c->log) && (c->log.data[c->log.start] != PS_LOG_LOG || c->log.data[c->log_last] != PS_LOG_LOG);
-}
-void render_free(ps_ctx *c); /* render.c: the formats, for ps_ctx_free */
-
-/* rsync's rprintf / rsyserr. Text goes to the log stream; Python decides where it is shown or sent. */
-void ps_log(ps_ctx *c, int code, const char *fmt, ...) PS_PRINTF(3, 4);
-void ps_log_errno(ps_ctx *c, int code, int err, const char *fmt, ...) PS_PRINTF(4, 5); /* appends ": strerror (errno)\n" */
-void ps_log_bytes(ps_ctx *c, int code, const void *text, size_t n);
-/* Records the first failure and returns PS_FAIL. text: one line, no newline, what, where, what to do. */
-int ps_fail(ps_ctx *c, int exit_code, int err, const char *fmt, ...) PS_PRINTF(4, 5);
-int ps_fail_memory(ps_ctx *c, const char *what);
-
-/* A thread of the core's own. It takes no signals: those are for the thread that runs Python's handlers. */
-bool thread_start(pthread_t *id, void *(*run)(void *), void *argument);
-bool thread_pays(void); /* whether there is more than one processor */
-
-/* Appends an event; text may be NULL. false when the array is full: return PS_FULL and go on later. */
-bool ps_event_add(ps_ctx *c, i32 kind, i32 code, i64 a, i64 b, const void *text, size_t n);
-static inline bool ps_events_full(const ps_ctx *c) { return c->events.count >= PS_EVENTS_MAX; }
 
 #endif

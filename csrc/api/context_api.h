@@ -1,6 +1,6 @@
 /* Read by cffi as well: declarations and `#define NAME number` only. */
-#ifndef PS_BASE_API_H
-#define PS_BASE_API_H
+#ifndef PS_CONTEXT_API_H
+#define PS_CONTEXT_API_H
 
 /* status codes of every call that can fail */
 #define PS_OK 0       /* done, or progress was made and nothing is wanted */
