@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import shutil
 import signal
 import statistics
@@ -128,9 +129,8 @@ class Faults:
         found = differences(self.stage.folder / "tree", self.stage.folder / "target")
         named = {}
         for line in run.output.splitlines():
-            if line.startswith("Source ") and line.endswith(")"):
-                url, _, rest = line.removeprefix("Source ").partition(": ")
-                named[url.rstrip("/")] = rest.rpartition("(")[2].rstrip(")")
+            if found_in := re.fullmatch(r"Source (\S+): .*? \((\w+)(: .*)?\)", line):
+                named[found_in[1].rstrip("/")] = found_in[2]
         log = (self.stage.log / "origin.log").read_text()
         problems = [f"exit status {run.status}"] * bool(run.status) + found[:3]
         problems += [

@@ -62,6 +62,7 @@ class Source(Protocol):
         """No records of the request are wanted any more."""
 
 
+REASON_CHARACTERS = 200
 ENTRY_TAIL = struct.Struct("<Qq32sQQ")
 
 
@@ -89,6 +90,7 @@ def below(entries: bytes, prefix: str) -> bytes:
 
 
 def reason_of(error: BaseException) -> str:
-    """One line for the statistics."""
+    """One line for warnings and statistics; parts of it may be a stranger's words."""
     text = error.text if isinstance(error, PrsyncError) else f"{type(error).__name__}: {error}"
-    return text.splitlines()[0] if text else type(error).__name__
+    line = text.splitlines()[0] if text else type(error).__name__
+    return line if len(line) <= REASON_CHARACTERS else line[: REASON_CHARACTERS - 1] + "…"

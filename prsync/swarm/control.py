@@ -13,20 +13,18 @@ from collections.abc import Callable
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
 from prsync.engine.receiving import Receiving
-from prsync.errors import PrsyncError
 from prsync.protocol import limits
-from prsync.protocol.frames import Mirror, Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
+from prsync.protocol.frames import Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
 from prsync.sources.addresses import longest_below
-from prsync.sources.base import SourceRefused, reason_of
-from prsync.swarm.bandwidth import Consumed, slots_for
+from prsync.swarm.bandwidth import Consumed
+from prsync.swarm.connections import ORIGIN, Connections
 from prsync.swarm.fetcher import FetcherEnded, FetcherHandle
-from prsync.swarm.fetcher_messages import FETCH, SHRINK, Message, encode, encode_json, encode_number, number_of
+from prsync.swarm.fetcher_messages import FETCH, SHRINK, Message, encode, encode_number, number_of
 from prsync.swarm.scheduler import Policy, Scheduler
 from prsync.swarm.settings import Settings
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
 MSG_NOMINATE = 117
-ORIGIN = 0
 STEPS_PER_TURN = 64
 LOCAL_BYTES_PER_TURN = 8 << 20  # sources are heard in between
 REPORT_SECONDS = 3.0
@@ -62,50 +60,17 @@ class SwarmControl:
         )
         self._core: core.Swarm | None = None
         self._origin_lacks: set[tuple[UnitKind, int]] = set()
-        self._reopen: list[tuple[float, int]] = []  # (when, source): connections to be tried again
-        self._urls: dict[int, Mirror] = {}
+        self._connections = Connections(fetcher, settings, lambda number, why, final: self._closed(number, why, final, self._now))
+        self._warned: set[tuple[int, str]] = set()  # sources, and why they failed
         self._consumed = Consumed(settings.bandwidth, now)
         self._began = now
         self._asked_again = now
         self.gave_up = False
-        self._start(nomination, now)
-
-    # ---- the beginning -------------------------------------------------------------------------
-
-    def _start(self, nomination: Nomination, now: float) -> None:
-        s = self._settings
-        self._go()
         if self._own_data:
-            self._urls[ORIGIN] = Mirror(SourceKind.PEER, s.origin_url)
-            self.scheduler.add_source(ORIGIN, s.origin_url, SourceKind.PEER, now, origin=True)
+            self.scheduler.add_source(ORIGIN, settings.origin_url, SourceKind.PEER, now, origin=True)
         for number, mirror in enumerate(nomination.mirrors[: limits.SOURCES_MAX], start=1):
-            self._urls[number] = mirror
             self.scheduler.add_source(number, mirror.url, mirror.kind, now)
-        for number in self._urls:
-            if number == ORIGIN and s.open_origin is not None:
-                self._reopen.append((now, number))  # its handshake is waited for: not while the first list comes
-            else:
-                self._connect(number)
-
-    def _go(self) -> None:
-        s = self._settings
-        slots = slots_for(s.bandwidth)
-        route = {"family": s.family, "bind_address": s.bind_address, "connect_seconds": s.connect_seconds, "proxy": s.proxy}
-        self._fetcher.post(encode_json(Message.GO, origin=s.origin_address, slots=slots, **route))
-
-    def _connect(self, number: int) -> None:
-        mirror = self._urls[number]
-        handed: dict[str, object] = {}
-        if number == ORIGIN and self._settings.open_origin is not None:
-            try:
-                connection, rest = self._settings.open_origin()
-            except PrsyncError as error:
-                self._closed(number, reason_of(error), isinstance(error, SourceRefused), self._now)
-                return
-            self._fetcher.hand_over(connection)
-            handed = {"connected": True, "rest": rest.hex()}
-        fields = {"id": number, "source": mirror.kind, "url": mirror.url, "origin": number == ORIGIN}
-        self._fetcher.post(encode_json(Message.SOURCE, **fields, **handed))
+        self._connections.start(nomination, self._own_data, now)
 
     # ---- the session's loop --------------------------------------------------------------------
 
@@ -144,12 +109,12 @@ class SwarmControl:
     def _fetcher_ended(self, how: str, now: float) -> None:
         """The mirrors are lost: one of them may have made it crash. What has not joined the swarm goes the classic way; what has
         joined comes from the origin alone, by another fetcher, since the origin's session may have ended long before."""
-        remaining = [unit for number in self._urls for unit in self._leftovers(number)]
+        remaining = [unit for number in self._connections.urls for unit in self._leftovers(number)]
         origin = self.scheduler.sources.get(ORIGIN)
         again = self._starts_left > 0 and origin is not None and origin.dropped is None
         self.scheduler.lost_fetcher(remaining, now, keep_origin=again)
         self._consumed.clear()
-        self._reopen.clear()
+        self._connections.forget_plans()
         if not self._classic:
             rest = "what is left comes from the origin" if self._own_data else "what is left cannot be fetched"
             self._warn(f"prsync: warning: the fetcher process ended ({how}): no mirror is used from now on, {rest}\n")
@@ -161,8 +126,8 @@ class SwarmControl:
         if again and counts.open > counts.undecided + counts.later:
             self._starts_left -= 1
             self._fetcher.start()
-            self._go()
-            self._connect(ORIGIN)
+            self._connections.go()
+            self._connections.connect(ORIGIN)
 
     def turn(self, idle: bool, now: float) -> bool:
         """Everything that can be done without waiting. idle: the generator waits, so small requests go out as they are.
@@ -175,7 +140,7 @@ class SwarmControl:
             if self._core is None:
                 return False
             self._core.set_prefix(self._settings.prefix)
-            self._core.set_below(longest_below(mirror.url for mirror in self._urls.values()))
+            self._core.set_below(longest_below(mirror.url for mirror in self._connections.urls.values()))
             self._core.set_no_data(not self._own_data)
             if self._classic:
                 self._core.stop_joining()
@@ -200,7 +165,7 @@ class SwarmControl:
 
     def wake_at(self, now: float) -> float | None:
         times = [t for t in (self.scheduler.wake_at(now),) if t is not None]
-        times += [when for when, _ in self._reopen]
+        times += self._connections.plans
         if self._core is not None and (self._core.counts.pending or self._core.counts.later):
             times.append(now + 0.5)
         if self._consumed:
@@ -300,6 +265,7 @@ class SwarmControl:
         source = self.scheduler.sources.get(number)
         if source is None or source.dropped is not None:
             return
+        reason = reason.removeprefix(f"{source.url}: ")
         units = self._leftovers(number)
         if refused:
             for request in list(source.requests):
@@ -307,16 +273,21 @@ class SwarmControl:
             self.scheduler.waiting.extendleft(units)
             self._act(self.scheduler.refuse_source(number, reason, now), now)
             return
+        self._warn_once(number, reason)
         self._act(self.scheduler.closed(number, reason, units, now), now)
         if source.dropped is None:
-            self._reopen.append((source.blocked_until, number))
+            self._connections.plan(source.blocked_until, number)
+
+    def _warn_once(self, number: int, reason: str) -> None:
+        """Of a source that fails again and again for the same reason the first time is told."""
+        if (number, reason) not in self._warned:
+            self._warned.add((number, reason))
+            self._warn(f"prsync: warning: {self.scheduler.sources[number].url}: {reason}\n")
 
     def _try_again(self, now: float) -> None:
-        due = [number for when, number in self._reopen if when <= now]
-        self._reopen = [entry for entry in self._reopen if entry[0] > now]
-        for number in due:
+        for number in self._connections.take_due(now):
             if self.scheduler.sources[number].dropped is None:
-                self._connect(number)
+                self._connections.connect(number)
 
     def _ask_later(self, swarm: core.Swarm, now: float) -> None:
         """No-data session: files without a digest are asked for again, for as long as a pending answer may take."""
@@ -341,7 +312,8 @@ class SwarmControl:
                     self._fetcher.post(encode(Message.SHRINK, SHRINK.pack(request, end)))
                 case TakeOver(old, new):
                     self._take_over(old, new, now)
-                case Drop(source, _, _, held):
+                case Drop(source, _, reason, held):
+                    self._warn_once(source, reason)
                     self._fetcher.post(encode_number(Message.DROP, source))
                     for entry in held:
                         self.scheduler.waiting.extendleft(self._leftover(entry.id, entry.unit)[0])
@@ -390,11 +362,12 @@ class SwarmControl:
 
     # ---- the end -------------------------------------------------------------------------------
 
-    def reports(self) -> tuple[SourceReport, ...]:
-        return self.scheduler.reports()
+    def outcomes(self) -> tuple[tuple[SourceReport, str], ...]:
+        """What each source did, and why it failed; "" where it has not."""
+        return tuple((source.report(), source.why) for source in self.scheduler.sources.values())
 
     def end(self) -> None:
         """Reports to the origin what each source did, and lets the fetcher go once the report is out."""
-        mirrors = tuple(r for r in self.reports() if r.url != self._settings.origin_url)
+        mirrors = tuple(r for r, _ in self.outcomes() if r.url != self._settings.origin_url)
         self._fetcher.post(encode(Message.REPORT, encode_frame(Report(mirrors))))
         self._fetcher.drain(REPORT_SECONDS)

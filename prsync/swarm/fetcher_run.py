@@ -35,6 +35,7 @@ class Running:
         self.source = source
         self.scope = scope
         self.ended = trio.Event()
+        self.failure = ""  # why it was told to end
 
 
 class Fetcher:
@@ -128,7 +129,8 @@ class Fetcher:
         self._holders[request] = number
         try:
             running.source.request(request, count, body[FETCH.size :])
-        except PrsyncError:
+        except PrsyncError as error:
+            running.failure = reason_of(error)
             running.scope.cancel()  # its end is told, and what it was to fetch goes to others
 
     async def _run_source(self, fields: dict[str, Any]) -> None:
@@ -150,9 +152,10 @@ class Fetcher:
         running = self._sources.pop(number, None)
         if running:
             running.ended.set()
+            reason = reason or running.failure
         self._holders = {r: s for r, s in self._holders.items() if s != number}
         self._report_records()
-        self._send(encode_json(Message.CLOSED, id=number, reason=reason, refused=refused))
+        self._send(encode_json(Message.CLOSED, id=number, reason=reason or "the connection ended", refused=refused))
 
     def _handed_over(self, fields: dict[str, Any]) -> tuple[socket.socket, bytes] | None:
         """A connection that the main process has authenticated."""

@@ -14,10 +14,9 @@ from collections.abc import Iterable
 import attrs
 
 from prsync.protocol import limits
-from prsync.protocol.frames import SourceKind, SourceReport, Verdict
+from prsync.protocol.frames import SourceKind, Verdict
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Request, Shrink, Source, TakeOver, Unit, UnitKind
 
-RATE_WEIGHT = 0.3
 WINDOW = 4  # requests that a source holds at once
 REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
 REQUEST_BYTES_MAX = 16 << 20
@@ -77,7 +76,7 @@ class Scheduler:
         if entry.unit.sparse:
             source.sample_at = -1.0  # what goes to and fro between small gaps is not its rate
         else:
-            _measure(source, size, now)
+            source.measure(size, now)
 
     def finished(self, request: int, now: float) -> None:
         """The whole request was delivered (verified or not: bad pieces are told apart)."""
@@ -116,6 +115,7 @@ class Scheduler:
         entry = self.sources[source]
         entry.open = False
         entry.failures += 1
+        entry.reason = reason
         self._take_back(entry, remaining, now)
         if entry.dropped is None and entry.failures >= FAILURES_MAX:
             return self._drop(entry, Verdict.DEAD, reason, now)
@@ -201,9 +201,6 @@ class Scheduler:
     @property
     def done(self) -> bool:
         return not self.waiting and not self.requests
-
-    def reports(self) -> tuple[SourceReport, ...]:
-        return tuple(s.report() for s in self.sources.values())
 
     # ---- inside ----------------------------------------------------------------------------
 
@@ -299,7 +296,7 @@ class Scheduler:
     def _drop(self, source: Source, verdict: Verdict, reason: str, now: float) -> list[Action]:
         if source.dropped is not None:
             return []
-        source.dropped = verdict
+        source.dropped, source.reason = verdict, reason
         source.open = False
         held = tuple(source.requests.values())
         for request in held:
@@ -384,17 +381,3 @@ class Scheduler:
         holder = self.sources[request.source]
         ahead = sum(r.left for r in holder.requests.values() if r.id < request.id)
         return (ahead + request.left) / holder.speed + max(0.0, now - holder.last_progress) * 2
-
-
-def _measure(source: Source, size: int, now: float) -> None:
-    """Exponentially weighted rate over samples of at least 0.1 s."""
-    if source.sample_at < 0:  # a connection's handshake is not its rate: the clock starts with the first bytes
-        source.sample_at = now
-        return
-    source.sample_bytes += size
-    elapsed = now - source.sample_at
-    if elapsed < 0.1:
-        return
-    rate = source.sample_bytes / elapsed
-    source.rate = rate if not source.rate else source.rate * (1 - RATE_WEIGHT) + rate * RATE_WEIGHT
-    source.sample_at, source.sample_bytes = now, 0

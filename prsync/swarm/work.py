@@ -9,6 +9,7 @@ import attrs
 from prsync.protocol import limits
 from prsync.protocol.frames import SourceReport, Verdict
 
+RATE_WEIGHT = 0.3
 RATE_GUESS = 4 << 20  # bytes a second, for a source that has not been measured
 
 
@@ -95,6 +96,7 @@ class Source:
     rate: float = 0.0
     open: bool = False
     dropped: Verdict | None = None
+    reason: str = ""  # why it failed last
     blocked_until: float = 0.0
     backoff: float = limits.BACKOFF_SECONDS
     last_progress: float = 0.0
@@ -120,6 +122,23 @@ class Source:
     @property
     def outstanding(self) -> int:
         return sum(r.left for r in self.requests.values())
+
+    @property
+    def why(self) -> str:
+        return self.reason or (f"nothing came for {self.silent:.0f} seconds" if self.hushed else "")
+
+    def measure(self, size: int, now: float) -> None:
+        """Exponentially weighted rate over samples of at least 0.1 s."""
+        if self.sample_at < 0:  # a connection's handshake is not its rate: the clock starts with the first bytes
+            self.sample_at = now
+            return
+        self.sample_bytes += size
+        elapsed = now - self.sample_at
+        if elapsed < 0.1:
+            return
+        rate = self.sample_bytes / elapsed
+        self.rate = rate if not self.rate else self.rate * (1 - RATE_WEIGHT) + rate * RATE_WEIGHT
+        self.sample_at, self.sample_bytes = now, 0
 
     def report(self) -> SourceReport:
         verdict = self.dropped or self._verdict()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from typing import Any
 
@@ -56,15 +57,18 @@ class FakeFetcher:
 
     def __init__(self) -> None:
         self.posted: list[Message] = []
+        self.reports: list[tuple[Message, bytes]] = []
         self.ended = False
         self.starts = 1
 
     def post(self, message: bytes) -> None:
         self.posted.append(Message(message[4]))
 
-    def read(self) -> None:
+    def read(self) -> list[tuple[Message, bytes]] | None:
         if self.ended:
             raise FetcherEnded("signal 9")
+        taken, self.reports = self.reports, []
+        return taken or None
 
     def start(self) -> None:
         self.starts += 1
@@ -146,3 +150,33 @@ def test_ended_fetcher_is_not_replaced_when_nothing_is_in_the_swarm() -> None:
     fetcher.ended = True
     control.readable(1.0)
     assert (fetcher.starts, fake.joining) == (1, False)
+
+
+def closed(number: int, reason: str, refused: bool) -> tuple[Message, bytes]:
+    return Message.CLOSED, json.dumps({"id": number, "reason": reason, "refused": refused}).encode()
+
+
+def test_source_that_fails_is_warned_of_once_for_each_reason_and_keeps_the_last() -> None:
+    fetcher = FakeFetcher()
+    control, fake = control_with("rsync://a/m", "rsync://b/m", fetcher=fetcher)
+    refused = (1, "rsync://a/m: Connection refused")
+    for number, reason in (refused, refused, (1, "gone"), (2, "no")):
+        fetcher.reports = [closed(number, reason, refused=number == 2)]
+        assert control.readable(1.0)
+    assert fake.warnings == [
+        "prsync: warning: rsync://a/m: Connection refused\n",
+        "prsync: warning: rsync://a/m: gone\n",
+        "prsync: warning: rsync://b/m: no\n",
+    ]
+    told = [(report.verdict, why) for report, why in control.outcomes()]
+    assert told == [(Verdict.DEAD, "gone"), (Verdict.REFUSED, "no")]
+
+
+def test_corrupt_source_is_warned_of() -> None:
+    control, fake = control_with("rsync://a/m", "rsync://b/m")
+    control.scheduler.add_unit(Unit(UnitKind.BUNDLE, 0, 0, 1, 1000))
+    (assigned,) = control.scheduler.decide(0.0)
+    assert isinstance(assigned, Assign)
+    control.event(Event(core.BAD, -1, assigned.request, 5, b""))
+    url = control.scheduler.sources[assigned.source].url
+    assert fake.warnings == [f"prsync: warning: {url}: a piece did not match the origin's digest\n"]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from prsync.protocol.frames import SourceKind, Verdict
 from prsync.swarm.scheduler import Policy, Scheduler
-from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
+from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, Source, TakeOver, Unit, UnitKind
 
 MIB = 1 << 20
 TICK = 0.05
@@ -299,7 +299,7 @@ def test_report_of_a_source_whose_last_request_never_ended_has_the_time_of_its_b
     (assign,) = scheduler.decide(1.0)
     assert isinstance(assign, Assign)
     scheduler.progress(assign.request, MIB, 1.5)
-    (report,) = scheduler.reports()
+    report = scheduler.sources[0].report()
     assert (report.received, report.milliseconds) == (MIB, 500)
 
 
@@ -426,3 +426,34 @@ def test_small_gaps_say_nothing_about_a_sources_rate() -> None:
     for now in range(10):
         scheduler.progress(action.request, 1000, float(now))
     assert scheduler.sources[1].rate == 0.0
+
+
+@pytest.mark.parametrize("ending", ["closed", "refused", "stalled", "corrupt"])
+def test_source_that_failed_says_why(ending: str) -> None:
+    scheduler = Scheduler(Policy(stall_seconds=3))
+    scheduler.add_source(1, "rsync://a/m", SourceKind.PEER, 0.0)
+    scheduler.source_open(1, 0.0)
+    scheduler.add_unit(large(1, 2))
+    scheduler.decide(0.0)
+    if ending == "closed":
+        scheduler.closed(1, "connection reset", [], 1.0)
+        scheduler.source_open(1, 1.0)  # works again: the failure is still told
+    elif ending == "refused":
+        scheduler.refuse_source(1, "no such module", 1.0)
+    elif ending == "stalled":
+        scheduler.decide(4.0)
+    else:
+        scheduler.corrupt(1, [], 1.0)
+    expected = {
+        "closed": (Verdict.FINE, "connection reset"),
+        "refused": (Verdict.REFUSED, "no such module"),
+        "stalled": (Verdict.STALLED, "nothing came for 3 seconds"),
+        "corrupt": (Verdict.CORRUPT, "a piece did not match the origin's digest"),
+    }
+    source = scheduler.sources[1]
+    assert (source.report().verdict, source.why) == expected[ending]
+
+
+def test_source_that_was_overtaken_says_how_long_it_was_silent() -> None:
+    source = Source(1, "rsync://a/m", SourceKind.PEER, False, 4, hushed=True, silent=7.4)
+    assert (source.report().verdict, source.why) == (Verdict.STALLED, "nothing came for 7 seconds")

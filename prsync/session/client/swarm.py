@@ -148,8 +148,8 @@ class ClientSwarm:
 
     def source_lines(self, human_readable: int) -> list[str]:
         """The lines of --stats for each source."""
-        reports = self.control.reports() if self.control is not None else ()
-        return [_source_line(report, human_readable) for report in reports]
+        outcomes = self.control.outcomes() if self.control is not None else ()
+        return [_source_line(report, why, human_readable) for report, why in outcomes]
 
 
 class _Loop:
@@ -232,10 +232,12 @@ class _Loop:
                 self.wire.keep_alive(now)
 
 
-def _source_line(report: SourceReport, human_readable: int) -> str:
+def _source_line(report: SourceReport, why: str, human_readable: int) -> str:
     seconds = report.milliseconds / 1000
     rate = int(report.received / seconds) if seconds else 0
     line = f"Source {report.url}: {big_num(report.received, human_readable)} bytes, {big_num(rate, human_readable)} bytes/sec"
     for count, name in ((report.failures, "failures"), (report.bad_pieces, "bad pieces"), (report.stale_files, "stale files")):
         line += f", {count} {name}" if count else ""
-    return line + ("\n" if report.verdict is Verdict.FINE else f" ({report.verdict.name.lower()})\n")
+    if report.verdict is Verdict.FINE:
+        return line + (f", last failure: {why}\n" if why else "\n")
+    return line + f" ({report.verdict.name.lower()}{': ' if why else ''}{why})\n"

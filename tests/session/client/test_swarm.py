@@ -238,12 +238,18 @@ def old_release(copy: pathlib.Path) -> None:
         path.write_bytes(b"an older release")
 
 
-FAULTS = [("kill", None, "dead"), ("stall", None, "stalled"), ("flip", None, "corrupt"), ("none", old_release, "stale")]
+# fault, change of its tree, verdict, part of why it was dropped; a dead one may fail in several ways, and a stale mirror is used for the files that it has
+FAULTS = [
+    ("kill", None, "dead", " "),
+    ("stall", None, "stalled", "nothing came for "),
+    ("flip", None, "corrupt", "a piece did not match the origin's digest"),
+    ("none", old_release, "stale", ""),
+]
 
 
-@pytest.mark.parametrize(("fault", "change", "verdict"), FAULTS, ids=[f[2] for f in FAULTS])
+@pytest.mark.parametrize(("fault", "change", "verdict", "reason"), FAULTS, ids=[f[2] for f in FAULTS])
 def test_one_faulty_mirror_of_four_is_named_and_nobody_else(
-    swarm: Swarm, fault: str, change: Callable[[pathlib.Path], None] | None, verdict: str
+    swarm: Swarm, fault: str, change: Callable[[pathlib.Path], None] | None, verdict: str, reason: str
 ) -> None:
     # The stall limit must lie well within the run.
     rate, limit = (3 * MIB // 4, 4) if fault == "stall" else (3 * MIB // 2, 20)
@@ -256,14 +262,18 @@ def test_one_faulty_mirror_of_four_is_named_and_nobody_else(
     assert contents(swarm.folder / "dest") == contents(swarm.tree)
     lines = swarm.sources(result)
     named = {port: line for port, line in lines.items() if line.endswith(")")}
-    assert list(named) == [culprit.port] and f"({verdict})" in named[culprit.port], lines
+    assert list(named) == [culprit.port], lines
+    assert f"({verdict}{': ' if reason else ')'}" in named[culprit.port] and reason in named[culprit.port]
+    warned = [line for line in result.stderr.splitlines() if line.startswith("prsync: warning: ")]
+    assert bool(warned) == bool(reason) and all(f":{culprit.port}/m: " in line for line in warned), warned
+    assert any(reason in line for line in warned) == bool(reason)
     origin.wait_for_log(f"127.0.0.1:{culprit.port}/m")
 
 
 def test_all_four_faults_of_eight_mirrors_still_make_the_tree(swarm: Swarm) -> None:
     for name in ("m1", "m2", "m3", "m4"):
         swarm.mirror(name, rate=40 * MIB)
-    for number, (fault, change, _) in enumerate(FAULTS):
+    for number, (fault, change, _, _) in enumerate(FAULTS):
         swarm.mirror(f"bad{number}", fault, change, rate=40 * MIB)
     swarm.start()
     result = swarm.pull("--mirror-timeout=3")
