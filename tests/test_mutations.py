@@ -22,7 +22,7 @@ from mutation.play import Proxy, Recording
 from mutation.scenes import OURS, Scene, StockDaemon, record, record_pulls, unsanitized
 
 from prsync.session.client.pump import Wire, run_pull
-from prsync.transfer.receiver import Need
+from prsync.transfer.pump import Want
 
 SANITIZED = "PRSYNC_SANITIZED" in os.environ
 SECONDS = float(os.environ.get("PRSYNC_MUTATION_SECONDS", "20"))
@@ -102,11 +102,14 @@ class Wedged:
     def sent(self, count: int) -> None:
         self.left = self.left[count:]
 
+    def room(self) -> memoryview:
+        return memoryview(self.buffer)
+
     def received(self, count: int) -> None:
         assert not count
 
-    def run(self) -> Need:
-        return Need.NOTHING
+    def run(self) -> Want:
+        return Want.NOTHING
 
     def settle(self) -> bool:
         return False

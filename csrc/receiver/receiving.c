@@ -187,7 +187,7 @@ static bool remote_should_know(i32 code) { return code && code != 10 && code != 
 static int failed(ps_receiving *p) {
     if (p->failed) return PS_FAIL;
     p->failed = true;
-    ps_receiving_abort(p, p->c->error.exit_code);
+    ps_receiving_abort(p, 0); /* the remote hears of it after the reason: ps_receiving_abort is called again */
     return PS_FAIL;
 }
 

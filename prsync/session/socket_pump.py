@@ -11,28 +11,15 @@ import math
 import socket
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import trio
 
 from prsync.errors import PrsyncError, SocketError, StreamError, TransferTimeout
-from prsync.transfer.sender import Want
+from prsync.transfer.pump import Pump, Want, give
 
-RECEIVE_BYTES = 256 * 1024
 TURNS_BETWEEN_CHECKPOINTS = 16  # the receiving task gets its turn even while sending never waits
-QUEUED_CHUNKS = 8  # that may wait for the pump
 LULL_SHARE = 2  # a keep-alive is due after this part of the timeout without output
 BANDWIDTH_SLICE = 0.1  # seconds of data that --bwlimit lets through at once
-
-
-class Pump(Protocol):
-    """prsync.transfer.sender.Sender is one."""
-
-    def feed(self, data: bytes | bytearray | memoryview) -> None: ...
-    def run(self) -> Want: ...
-    def output(self) -> memoryview: ...
-    def wrote(self, count: int) -> None: ...
-    def message(self, code: int, data: bytes = b"") -> None: ...
 
 
 class SocketPump:
@@ -60,8 +47,8 @@ class SocketPump:
         self.received = len(early)
         self.sent = 0
         self._tick = tick
-        self._chunks: list[bytes] = [early] if early else []
-        self._ended = False
+        self._early = early
+        self._news = bool(early)  # received since the pump last ran
         self._arrived = trio.Event()
         self._taken = trio.Event()
         self._last_output = time.monotonic()
@@ -77,6 +64,7 @@ class SocketPump:
         """Until the pump has come to its end and its output is written. Raises EngineError, SocketError, StreamError,
         TransferTimeout."""
         self._progress()
+        give(self.pump, self._early)
         finished = False
         failure: BaseException | None = None
         with self._scope:
@@ -103,7 +91,9 @@ class SocketPump:
 
     async def _drive(self) -> None:
         for turn in itertools.count(1):
+            self._news = False
             want = self.pump.run()
+            self._taken.set()
             await self._write()
             if turn % TURNS_BETWEEN_CHECKPOINTS == 0:
                 await trio.lowlevel.checkpoint()
@@ -114,54 +104,41 @@ class SocketPump:
             self._keep_alive()
 
     async def _await_input(self, within: float | None) -> None:
-        """Feeds the pump with what comes, within so many seconds where there is a limit."""
-        chunk = None
+        """Until something has come, or for so many seconds where there is a limit."""
         with trio.move_on_after(math.inf if within is None else within):
-            chunk = await self._next_chunk()
-        if chunk is not None:
-            self.pump.feed(chunk)
-
-    async def _next_chunk(self) -> bytes:
-        while not self._chunks:
-            if self._ended:
-                raise StreamError(f"connection unexpectedly closed ({self.received} bytes received so far) [sender]")
-            self._arrived = trio.Event()
-            if self.timeout:
-                with trio.move_on_after(self.timeout / LULL_SHARE):
+            while not self._news:
+                self._arrived = trio.Event()
+                with trio.move_on_after(self.timeout / LULL_SHARE if self.timeout else math.inf):
                     await self._arrived.wait()
-                if not self._chunks and not self._ended:
+                if not self._news:
                     self._keep_alive()
                     await self._write()
-            else:
-                await self._arrived.wait()
-        chunk = self._chunks.pop(0)
-        self._taken.set()
-        return chunk
 
     def _keep_alive(self) -> None:
         if self.timeout and time.monotonic() - self._last_output >= self.timeout / LULL_SHARE:
-            self.pump.message(0)
+            self.pump.keep_alive()
 
     async def _receive(self) -> None:
         while True:
-            while len(self._chunks) >= QUEUED_CHUNKS:
+            while (room := self.pump.room()) is None:
                 self._taken = trio.Event()
                 await self._taken.wait()
             await trio.lowlevel.wait_readable(self.sock.fileno())
+            room = self.pump.room()
+            if room is None:
+                continue
             try:
-                data = self.sock.recv(RECEIVE_BYTES)
+                count = self.sock.recv_into(room)
             except (BlockingIOError, InterruptedError):
                 continue
             except OSError as error:
                 raise SocketError(f"read error: {error.strerror} ({error.errno})") from error
             self._progress()
-            if data:
-                self.received += len(data)
-                self._chunks.append(data)
-            else:
-                self._ended = True
+            self.received += count
+            self.pump.received(count)
+            self._news = True
             self._arrived.set()
-            if self._ended:
+            if not count:
                 return
 
     async def _write(self) -> None:
@@ -179,7 +156,7 @@ class SocketPump:
             self.sent += count
             self._last_output = time.monotonic()
             self._progress()
-            self.pump.wrote(count)
+            self.pump.sent(count)
             if self.bandwidth:
                 await trio.sleep(count / self.bandwidth)
             out = self.pump.output()

@@ -58,3 +58,16 @@ class Pump(Protocol):
 
     def exit_code(self) -> ExitCode:
         """What a run that came to its end exits with (cleanup.c:_exit_cleanup)."""
+
+
+def give(pump: Pump, data: bytes) -> None:
+    """Bytes that were received before there was a pump; at most what fits."""
+    rest = memoryview(data)
+    while rest:
+        room = pump.room()
+        if room is None:
+            raise ValueError("the pump takes less than was received before it was made")
+        count = min(len(rest), len(room))
+        room[:count] = rest[:count]
+        pump.received(count)
+        rest = rest[count:]

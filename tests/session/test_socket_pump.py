@@ -9,7 +9,7 @@ import trio.testing
 
 from prsync.errors import EngineError, ExitCode, PrsyncError
 from prsync.session.socket_pump import SocketPump
-from prsync.transfer.sender import Want
+from prsync.transfer.pump import Want
 
 
 class EndlessPump:
@@ -17,7 +17,12 @@ class EndlessPump:
 
     written = 0
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
+    ended = False
+
+    def room(self) -> memoryview | None:
+        return None
+
+    def received(self, count: int) -> None:
         raise AssertionError("nothing is sent to it")
 
     def run(self) -> Want:
@@ -26,11 +31,23 @@ class EndlessPump:
     def output(self) -> memoryview:
         return memoryview(bytes(1 << 16))
 
-    def wrote(self, count: int) -> None:
+    def sent(self, count: int) -> None:
         self.written += count
 
-    def message(self, code: int, data: bytes = b"") -> None:
+    def settle(self) -> bool:
+        return False
+
+    def keep_alive(self) -> None:
         raise AssertionError("no keep-alive is due")
+
+    def drain(self) -> None:
+        pass
+
+    def abort(self, failure: PrsyncError | None) -> None:
+        pass
+
+    def exit_code(self) -> ExitCode:
+        return ExitCode.OK
 
 
 def test_flush_peer_that_does_not_read_ends_within_the_timeout() -> None:

@@ -15,8 +15,9 @@ from prsync.engine.context import Context
 from prsync.engine.flist import FileLists, Lister, Root
 from prsync.engine.native import lib
 from prsync.engine.sending import Send
-from prsync.errors import EngineError
-from prsync.transfer.sender import Sender, Want
+from prsync.errors import PrsyncError
+from prsync.transfer.pump import Want, give
+from prsync.transfer.sender import Sender
 
 # compat flag bits, compat.c
 INC_RECURSE, SYMLINK_TIMES, SAFE_FLIST, AVOID_XATTR, SEED_FIX, INPLACE_PARTIAL, ID0_NAMES = 1, 2, 8, 16, 32, 64, 256
@@ -141,28 +142,23 @@ def serve(words: list[str]) -> int:
 
 
 def pump(sender: Sender, first: bytes, before_requests: object) -> int:
-    buffer = bytearray(512 * 1024)
     try:
+        give(sender, first)
         while True:
             want = sender.run()
             data = sender.output()
             write_all(data)
-            sender.wrote(len(data))
+            sender.sent(len(data))
             if want is Want.NOTHING:
-                return int(sender.exit_code)
+                return int(sender.exit_code())
             if want is Want.INPUT:
                 if callable(before_requests):
                     before_requests()
                     before_requests = None
-                if first:
-                    sender.feed(first)
-                    first = b""
-                    continue
-                count = os.readv(0, [buffer])
-                if not count:
-                    return 12
-                sender.feed(memoryview(buffer)[:count])
-    except EngineError as error:
+                room = sender.room()
+                assert room is not None
+                sender.received(os.readv(0, [room]))
+    except PrsyncError as error:
         sender.abort(error)
         write_all(sender.output())
         return int(error.code)

@@ -15,7 +15,8 @@ from servers import RSYNC, StockDaemon
 from prsync.engine.context import Context
 from prsync.engine.native import lib
 from prsync.errors import PrsyncError
-from prsync.transfer.receiver import Need, Receiver
+from prsync.transfer.pump import Want
+from prsync.transfer.receiver import Receiver
 
 
 def serve(root: pathlib.Path, state: pathlib.Path) -> StockDaemon:
@@ -110,13 +111,13 @@ def pump(
     while True:
         need = receiver.run()
         output = receiver.output()
-        if need is Need.NOTHING and not output:
+        if need is Want.NOTHING and not output:
             return
-        if need is Need.OUTPUT and not output:
+        if need is Want.OUTPUT and not output:
             continue
         if (most or not select.select([connection], [], [], 0)[0]) and receiver.settle():
             continue
-        readers = [] if need is Need.NOTHING else [connection]
+        readers = [] if need is Want.NOTHING else [connection]
         readable, writable, _ = select.select(readers, [connection] if output else [], [], 30)
         assert readable or writable, "nothing moves"
         if writable:

@@ -14,8 +14,9 @@ from prsync.engine.native import lib
 from prsync.engine.sending import Send
 from prsync.engine.serve import Digester, Peer
 from prsync.engine.swarm import BAD, BUNDLE, ENDED, EVENTS, RUN, Entries, Leftover, Swarm
-from prsync.transfer.receiver import Need, Receiver
-from prsync.transfer.sender import Sender, Want
+from prsync.transfer.pump import Want, give
+from prsync.transfer.receiver import Receiver
+from prsync.transfer.sender import Sender
 
 SLOT = 64 << 10
 DIGESTS_REQUEST = 3
@@ -65,7 +66,7 @@ class Origin:
 
     def turn(self, data: bytes) -> bytes:
         if data:
-            self.sender.feed(data)
+            give(self.sender, data)
         out = bytearray()
         for _ in range(10_000):
             self.want = self.sender.run()
@@ -73,7 +74,7 @@ class Origin:
                 pass
             view = self.sender.output()
             out += view
-            self.sender.wrote(len(view))
+            self.sender.sent(len(view))
             if self.want is not Want.OUTPUT:
                 break
         return bytes(out)
@@ -140,8 +141,8 @@ class Pair:
             if self.swarm is None:
                 self.swarm = Swarm.of(self.receiver.core)
             if self.swarm is not None:
-                self.swarm.ask(need is Need.INPUT)
-                while self.swarm.step(need is Need.INPUT) is not Status.AGAIN:
+                self.swarm.ask(need is Want.INPUT)
+                while self.swarm.step(need is Want.INPUT) is not Status.AGAIN:
                     self.receiver.drain()
                 self.receiver.drain()
                 self._orders()
@@ -149,7 +150,7 @@ class Pair:
             out = bytes(self.receiver.output())
             self.receiver.sent(len(out))
             to_origin += out
-            if need is Need.NOTHING:
+            if need is Want.NOTHING:
                 return
             if self.origin.want is Want.NOTHING:
                 continue
@@ -157,10 +158,7 @@ class Pair:
                 to_client, to_origin = self.origin.turn(to_origin), b""
             else:
                 to_client = self.origin.turn(b"")
-            for at in range(0, len(to_client), len(self.receiver.buffer)):
-                part = to_client[at : at + len(self.receiver.buffer)]
-                self.receiver.buffer[: len(part)] = part
-                self.receiver.received(len(part))
+            give(self.receiver, to_client)
         raise AssertionError("the pull does not come to an end")
 
     def _live(self) -> list[int]:

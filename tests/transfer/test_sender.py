@@ -13,7 +13,9 @@ import types
 import pytest
 
 from prsync.engine.context import Status
-from prsync.transfer.sender import MESSAGE_LIMIT, Sender, Want, message_code, pieces
+from prsync.transfer.messages import MESSAGE_LIMIT, message_code, pieces
+from prsync.transfer.pump import Want
+from prsync.transfer.sender import Sender
 
 STOCK = shutil.which("rsync")
 SERVER = pathlib.Path(__file__).parent / "rsh_sender.py"
@@ -233,7 +235,7 @@ def test_sender_messages_stay_below_what_a_peer_takes() -> None:
 class FullSend:
     """A core that wants little output to be taken before it goes on."""
 
-    context = types.SimpleNamespace(drain_log=lambda: ())
+    context = types.SimpleNamespace(drain_log=lambda: (), drain_events=lambda: ())
     steps = 0
 
     def step(self) -> Status:
@@ -242,6 +244,9 @@ class FullSend:
 
     def out(self) -> memoryview:
         return memoryview(b"little")
+
+    def message(self, code: int, data: bytes = b"") -> None:
+        raise AssertionError("there is nothing to be told")
 
     def frames(self) -> tuple[bytes, ...]:
         return ()

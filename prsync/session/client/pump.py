@@ -11,10 +11,10 @@ import time
 
 from prsync.errors import PrsyncError, SocketError, TransferTimeout
 from prsync.net.connect import acknowledge_now
-from prsync.transfer.receiver import Need, Receiver
+from prsync.transfer.pump import Want, give
+from prsync.transfer.receiver import Receiver
 
 FAREWELL_SECONDS = 1.0  # for telling the remote of a failure
-MSG_DATA = 0
 
 
 class Wire:
@@ -35,10 +35,7 @@ class Wire:
     def start(self) -> None:
         """Gives the receiver what was received with the handshake's last bytes."""
         data, self._before = self._before, b""
-        for at in range(0, len(data), len(self.receiver.buffer)):
-            piece = data[at : at + len(self.receiver.buffer)]
-            self.receiver.buffer[: len(piece)] = piece
-            self.receiver.received(len(piece))
+        give(self.receiver, data)
 
     def wants_to_send(self) -> bool:
         if self._gone:
@@ -83,8 +80,11 @@ class Wire:
 
     def receive_some(self) -> bool:
         """False: nothing is there now, or will be."""
+        room = self.receiver.room()
+        if room is None:
+            return False
         try:
-            count = self.connection.recv_into(self.receiver.buffer)
+            count = self.connection.recv_into(room)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError as error:
@@ -96,7 +96,7 @@ class Wire:
     def keep_alive(self, now: float) -> None:
         """io.c:maybe_send_keepalive: an empty data message when we have been silent for half of the timeout."""
         if self.timeout and now - self.last_out >= (self.timeout + 1) // 2 and not self.wants_to_send():
-            self.receiver.core.put_message(MSG_DATA, b"")
+            self.receiver.keep_alive()
 
     def check_time(self, now: float) -> None:
         if self.timeout and now - max(self.last_in, self.last_out) >= self.timeout:
@@ -128,11 +128,11 @@ def run_pull(wire: Wire) -> None:
         if wire.wants_to_send():
             wire.send_some()
         sends = wire.wants_to_send()
-        reads = need is not Need.NOTHING
+        reads = need is not Want.NOTHING
         if not sends and not reads:
             return
         limit = wire.wait_limit()
-        if (reads and wire.receive_some()) or (need is Need.OUTPUT and not sends) or wire.receiver.settle():
+        if (reads and wire.receive_some()) or (need is Want.OUTPUT and not sends) or wire.receiver.settle():
             if limit is not None:
                 wire.keep_alive(time.monotonic())
             continue

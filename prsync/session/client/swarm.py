@@ -28,7 +28,8 @@ from prsync.sources.connection import HANDSHAKE_SECONDS, enter_peer, stated_addr
 from prsync.swarm.control import MSG_NOMINATE, SwarmControl
 from prsync.swarm.fetcher import FetcherHandle
 from prsync.swarm.settings import Settings
-from prsync.transfer.receiver import Need, Receiver
+from prsync.transfer.pump import Want
+from prsync.transfer.receiver import Receiver
 
 
 class ClientSwarm:
@@ -167,20 +168,20 @@ class _Loop:
             need = self.wire.receiver.run()
             now = time.monotonic()
             control = self.swarm.control
-            busy = control.turn(need is Need.INPUT, now) if control else False
+            busy = control.turn(need is Want.INPUT, now) if control else False
             if self.session_open and self.wire.wants_to_send():
                 self.wire.send_some()
             if control and control.wants_to_write:
                 control.writable()
-            if need is Need.NOTHING and not self.wire.wants_to_send():
+            if need is Want.NOTHING and not self.wire.wants_to_send():
                 return
-            if self._take(need, control, now) or busy or (need is Need.OUTPUT and not self.wire.wants_to_send()):
+            if self._take(need, control, now) or busy or (need is Want.OUTPUT and not self.wire.wants_to_send()):
                 continue
             self._wait(need, control, now)
 
-    def _take(self, need: Need, control: SwarmControl | None, now: float) -> bool:
+    def _take(self, need: Want, control: SwarmControl | None, now: float) -> bool:
         took = control.readable(now) if control else False
-        if need is not Need.NOTHING and self.session_open:
+        if need is not Want.NOTHING and self.session_open:
             if self.wire.receiver.ended:
                 # The goodbye is said; what is left to do is the swarm's. The daemon closes when it likes.
                 self._leave_session()
@@ -212,9 +213,9 @@ class _Loop:
         if descriptor >= 0:
             self._watch(descriptor, select.POLLIN | (select.POLLOUT if control.wants_to_write else 0))
 
-    def _wait(self, need: Need, control: SwarmControl | None, now: float) -> None:
+    def _wait(self, need: Want, control: SwarmControl | None, now: float) -> None:
         if self.session_open:
-            reads = select.POLLIN if need is not Need.NOTHING else 0
+            reads = select.POLLIN if need is not Want.NOTHING else 0
             writes = select.POLLOUT if self.wire.wants_to_send() else 0
             self._watch(self.wire.connection.fileno(), reads | writes)
         limits = [limit for limit in (self.wire.wait_limit() if self.session_open else None,) if limit is not None]

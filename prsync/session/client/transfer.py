@@ -171,9 +171,8 @@ class PullSession:
 
     def _abort(self, failure: BaseException) -> None:
         """Removes temporary files, or keeps them for --partial; tells the remote, and shows what was still to be said."""
-        code = failure.code if isinstance(failure, PrsyncError) else ExitCode.SIGNAL
         try:
-            self.receiver.abort(code)
+            self.receiver.abort(failure if isinstance(failure, PrsyncError) else None)
         finally:
             self.wire.say_farewell()
 

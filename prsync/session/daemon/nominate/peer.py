@@ -13,7 +13,7 @@ from prsync.engine.context import Context, Status
 from prsync.engine.flist import Root
 from prsync.engine.rules import RuleSet
 from prsync.engine.serve import ASK, Peer
-from prsync.errors import PrsyncError, SocketError, StartError, StreamError
+from prsync.errors import ExitCode, PrsyncError, SocketError, StartError, StreamError
 from prsync.options.model import as_text
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, ControlFrame, Hello, Lease, Probe, Report, decode_frame, encode_frame
@@ -24,7 +24,9 @@ from prsync.session.daemon.process.connection import Entered, Worker, linger
 from prsync.session.daemon.transfer.arguments import Received
 from prsync.session.daemon.transfer.negotiation import negotiate, tell_failure
 from prsync.session.socket_pump import SocketPump, run_pump
-from prsync.transfer.sender import Want
+from prsync.transfer.messages import exit_code
+from prsync.transfer.pump import Want
+from prsync.transfer.read_ahead import ReadAhead
 
 PEER_OPTION = b"--prsync-peer"
 WRITE_CHUNK = 128 << 10
@@ -64,9 +66,14 @@ class PeerPump:
         self._peer.set_busy(ASK)
         self._states = FrameStates(State.PEER_DAEMON_AGREED)
         self._stopping = False
+        self._input = ReadAhead()
+        self.ended = False
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        self._peer.feed(data)
+    def room(self) -> memoryview | None:
+        return self._input.room()
+
+    def received(self, count: int) -> None:
+        self._input.received(count)
 
     def run(self) -> Want:
         while True:
@@ -77,8 +84,15 @@ class PeerPump:
             if wanted:
                 self._extension.access.want(wanted)
             if status is Status.DONE or (self._stopping and status is Status.AGAIN):
+                self.ended = True
                 return Want.NOTHING
             if status is Status.AGAIN:
+                data = self._input.take()
+                if data is not None:
+                    self._peer.feed(data)
+                    continue
+                if self._input.closed:
+                    raise StreamError("connection unexpectedly closed [peer]")
                 self._rest()
                 return Want.INPUT
             if self._peer.counts.queued:
@@ -89,11 +103,23 @@ class PeerPump:
     def output(self) -> memoryview:
         return self._peer.output()
 
-    def wrote(self, count: int) -> None:
+    def sent(self, count: int) -> None:
         self._peer.sent(count)
 
-    def message(self, code: int, data: bytes = b"") -> None:
-        """Keep-alives have no use here: who is idle for too long may go."""
+    def settle(self) -> bool:
+        return False
+
+    def keep_alive(self) -> None:
+        """Has no use here: who is idle for too long may go."""
+
+    def drain(self) -> None:
+        """The core of a peer connection logs nothing."""
+
+    def abort(self, failure: PrsyncError | None) -> None:
+        """A peer is told nothing: it takes its data elsewhere."""
+
+    def exit_code(self) -> ExitCode:
+        return exit_code(self.context)
 
     def tick(self) -> float | None:
         access = self._extension.access

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from prsync.engine.context import Status
 from prsync.engine.serve import Digester
-from prsync.errors import StreamError
+from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.options.model import as_text
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import ControlFrame, FrameType, Hello, decode_frame, encode_frame
@@ -21,7 +21,7 @@ from prsync.session.daemon.process.connection import Worker
 from prsync.session.daemon.transfer.arguments import clean_path
 from prsync.session.daemon.transfer.input import MSG_NOMINATE
 from prsync.session.daemon.transfer.sending import SenderJob
-from prsync.transfer.sender import Want
+from prsync.transfer.pump import Want
 
 RETRY_SECONDS = 0.1  # between looks into the index for what the indexer works on,
 RETRY_SECONDS_EACH = 1 / 20_000  # and for each such file a little more: a look costs a system call
@@ -50,8 +50,15 @@ class NominatedSender:
         if self._states.state is State.DAEMON_AGREED:
             raise StreamError("the client agreed on nominate/1 and sent no hello before its filter list")
 
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        self._sender.feed(data)
+    @property
+    def ended(self) -> bool:
+        return self._sender.ended
+
+    def room(self) -> memoryview | None:
+        return self._sender.room()
+
+    def received(self, count: int) -> None:
+        self._sender.received(count)
 
     def run(self) -> Want:
         while True:
@@ -71,11 +78,23 @@ class NominatedSender:
     def output(self) -> memoryview:
         return self._sender.output()
 
-    def wrote(self, count: int) -> None:
-        self._sender.wrote(count)
+    def sent(self, count: int) -> None:
+        self._sender.sent(count)
 
-    def message(self, code: int, data: bytes = b"") -> None:
-        self._sender.message(code, data)
+    def settle(self) -> bool:
+        return self._sender.settle()
+
+    def keep_alive(self) -> None:
+        self._sender.keep_alive()
+
+    def drain(self) -> None:
+        self._sender.drain()
+
+    def abort(self, failure: PrsyncError | None) -> None:
+        self._sender.abort(failure)
+
+    def exit_code(self) -> ExitCode:
+        return self._sender.exit_code()
 
     def tick(self) -> float | None:
         access = self._extension.access

@@ -116,7 +116,7 @@ class SenderJob:
         self.early = source.rest()
         self.frames += source.frames
         self.send = Send(context, lists, lister, root, rules)
-        self.sender = Sender(self.send, self._log, server=True, frame=lambda frame: self.on_frame(frame))
+        self.sender = Sender(self.send, self._log, frame=lambda frame: self.on_frame(frame))
 
     def _arguments(self, expander: Expander) -> Iterator[bytes]:
         options = self.options

@@ -153,7 +153,7 @@ def _pump(worker: Worker, job: SenderJob, nominated: NominatedSender | None, tim
             worker.log.line(end_line(error.code), warning=True)
 
     failure = run_pump(pump, announce)
-    code = job.sender.exit_code
+    code = job.sender.exit_code()
     if failure is not None:
         remote = job.send.remote_exit
         code = failure.code if remote is None else ExitCode(remote) if remote in set(ExitCode) else ExitCode.STREAM_IO

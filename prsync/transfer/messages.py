@@ -1,0 +1,87 @@
+"""Where a role's log records go (log.c:rwrite), its last words, and its exit code (cleanup.c): the same for all roles.
+
+A server tells its client in messages and keeps what is for its own log; at the client's end all of them are for its output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prsync.engine.context import Context, Event
+from prsync.engine.native import lib
+from prsync.engine.output import messages
+from prsync.errors import ExitCode, PrsyncError
+
+LogSink = Callable[[int, bytes], None]
+"""Called with a log code (PS_LOG_*) and the text, newlines included, in order."""
+EventSink = Callable[[Event], None]
+"""Called with each event: `receiving.IO_TIMEOUT` (a: seconds), `receiving.FRAME` (text: a frame), and those of the generator."""
+
+# What a stock peer takes in one message (BIGPATHBUFLEN in rsync.h, less its last byte).
+MESSAGE_LIMIT = 5119
+# The connection is of no use any more, or the remote knows already (cleanup.c:_exit_cleanup).
+UNANNOUNCED = frozenset({ExitCode.SOCKET_IO, ExitCode.STREAM_IO, ExitCode.SIGNAL1, ExitCode.TIMEOUT})
+
+
+def pieces(message: bytes) -> Iterator[bytes]:
+    """Splits a message that is longer than one may be."""
+    for at in range(0, len(message), MESSAGE_LIMIT):
+        yield message[at : at + MESSAGE_LIMIT]
+
+
+def message_code(code: int) -> int | None:
+    """The message by which a log record reaches the client, None when it stays here (log.c:rwrite)."""
+    if code == lib.PS_LOG_LOG:
+        return None
+    if code == lib.PS_LOG_CLIENT:
+        return int(lib.PS_LOG_INFO)
+    if code in (lib.PS_LOG_ERROR_SOCKET, lib.PS_LOG_ERROR_UTF8):
+        return int(lib.PS_LOG_ERROR)
+    return code
+
+
+def exit_code(context: Context) -> ExitCode:
+    """rsync's rule for a run that came to its end: errors weigh most, then vanished files, then stopped deletions."""
+    errors = context.io_error
+    if errors & lib.PS_IOERR_GENERAL or context.got_transfer_error:
+        return ExitCode.PARTIAL
+    if errors & lib.PS_IOERR_VANISHED:
+        return ExitCode.VANISHED
+    if errors & lib.PS_IOERR_DEL_LIMIT:
+        return ExitCode.DELETE_LIMIT
+    return ExitCode.OK
+
+
+class Records:
+    """Hands on what the context's log holds. `put`: puts a message in the role's output; `log`: this side's own log, or at a
+    client's end its output. Whether this is a server is the context's am_server."""
+
+    def __init__(self, context: Context, put: Callable[[int, bytes], None], log: LogSink) -> None:
+        self._context = context
+        self._put = put
+        self._log = log
+
+    def hand_on(self) -> None:
+        for code, text in self._context.drain_log():
+            if not self._context.options.am_server:
+                self._log(code, text)
+                continue
+            told = message_code(code)
+            if told is not None:
+                self._tell(told, text)
+            if code != lib.PS_LOG_CLIENT:
+                self._log(code, text)
+
+    def last_words(self, failure: PrsyncError, told: bool) -> None:
+        """A server's reason for its end; `told`: it is the remote that has ended the run, and knows why."""
+        if told or not self._context.options.am_server:
+            return
+        text = failure.text.encode("utf-8", "surrogateescape") + b"\n"
+        self._log(lib.PS_LOG_ERROR, text)
+        if failure.code not in UNANNOUNCED:
+            self._tell(lib.PS_LOG_ERROR, text)
+
+    def _tell(self, code: int, text: bytes) -> None:
+        for message in messages(text):
+            for piece in pieces(message):
+                self._put(code, piece)
