@@ -1,7 +1,9 @@
-"""Giving up privileges: another user and group, with no way back; and opening files that only root or we could redirect."""
+"""Giving up privileges: another user and group, with no way back; opening files that only root or we could redirect; the
+umask."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import grp
 import os
@@ -59,6 +61,17 @@ def _step(name: str, action: Callable[[], None]) -> None:
         action()
     except OSError as error:
         raise OSError(error.errno, os.strerror(error.errno or 0), name) from error
+
+
+def read_umask() -> int:
+    """Linux tells it; elsewhere it must be changed to be seen, which is nobody's business before there are threads."""
+    with contextlib.suppress(OSError), open("/proc/self/status", "rb") as file:
+        for line in file:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
 
 
 def open_trusted(path: str, flags: int, mode: int = 0o600) -> int:

@@ -60,6 +60,7 @@ typedef struct ps_opts {
     int32_t remove_source_files, alt_kind; /* PS_ALT_* of the basis directories */
     int32_t super;                       /* am_root > 0 effect wanted: -1 auto, 0, 1 */
     int32_t open_noatime, trust_sender;
+    int32_t umask;                       /* the process's: reading it would change it for a moment, for all threads */
     /* output */
     int32_t verbose, itemize /* 0, 1 (-i), 2 (-ii) */, log_before_transfer, human_readable, eight_bit_output;
     int32_t stdout_format_has_i, log_format_has_i;

@@ -9,11 +9,7 @@
 
 #define MODE_BITS (S_ISUID | S_ISGID | S_ISVTX | 0777u)
 
-u32 attrs_default_perms(void) {
-    mode_t mask = umask(0);
-    umask(mask);
-    return 0777u & ~(u32)mask;
-}
+u32 attrs_default_perms(const ps_ctx *c) { return 0777u & ~(u32)c->o.umask; }
 
 bool attrs_same_time(const ps_ctx *c, i64 a, u32 a_ns, i64 b, u32 b_ns) {
     i64 window = c->o.modify_window;

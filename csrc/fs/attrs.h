@@ -12,8 +12,8 @@ typedef struct ps_attrs {
 } ps_attrs;
 
 u32 chmod_tweak(const ps_ctx *c, u32 mode); /* chmod.c:tweak_mode with the compiled rules */
-u32 attrs_default_perms(void);          /* ACCESSPERMS without the umask: dest_mode's default_perms */
-u32 attrs_dir_perms(int dirfd);         /* the same for new entries of a directory: its default ACL, else the umask */
+u32 attrs_default_perms(const ps_ctx *c);         /* ACCESSPERMS without the umask: dest_mode's default_perms */
+u32 attrs_dir_perms(const ps_ctx *c, int dirfd);  /* the same for new entries of a directory: its default ACL, else the umask */
 bool attrs_same_time(const ps_ctx *c, i64 a, u32 a_ns, i64 b, u32 b_ns); /* util1.c:same_time */
 /* shown: the path beneath the root, as for full_fname. have: the entry's state, NULL when it must be looked up; renewed where a
  * change of owner dropped set-id bits: rsync's items then tell of the mode alone. Returns whether something was changed (or

@@ -30,11 +30,11 @@ static bool acl_perms(const u8 *acl, size_t len, u32 *perms) {
     return has_user;
 }
 
-u32 attrs_dir_perms(int dirfd) {
+u32 attrs_dir_perms(const ps_ctx *c, int dirfd) {
     u8 acl[ACL_BYTES];
     u32 perms;
     int fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* dirfd may be of the kind that reads nothing */
     ssize_t n = fd < 0 ? -1 : fgetxattr(fd, "system.posix_acl_default", acl, sizeof acl);
     if (fd >= 0) close(fd);
-    return n > 0 && acl_perms(acl, (size_t)n, &perms) ? perms : attrs_default_perms();
+    return n > 0 && acl_perms(acl, (size_t)n, &perms) ? perms : attrs_default_perms(c);
 }

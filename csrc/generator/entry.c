@@ -188,7 +188,7 @@ static bool enter_directory(ps_gen *g, gen_item *it, bool *dry_missing) {
         item_init(g, it, it->l, it->f, it->ndx);
     }
     g->last_dir = dir;
-    if (!o->perms && it->dirfd >= 0) g->default_perms = attrs_dir_perms(it->dirfd);
+    if (!o->perms && it->dirfd >= 0) g->default_perms = attrs_dir_perms(g->c, it->dirfd);
     g->in_fresh_dir = g->have_fresh_dir && same_path(&g->fresh_dir, path, n);
     return true;
 }

@@ -31,8 +31,8 @@ ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest) {
     g->whole_file = o->whole_file > 0 && !o->append;
     g->dir_tweaking = !(o->list_only || g->solo || o->dry_run);
     g->retouch_times = o->times && !o->omit_dir_times;
-    g->umask_perms = attrs_default_perms();
-    g->default_perms = dest && !o->perms ? attrs_dir_perms(root_fd(dest)) : g->umask_perms;
+    g->umask_perms = attrs_default_perms(c);
+    g->default_perms = dest && !o->perms ? attrs_dir_perms(c, root_fd(dest)) : g->umask_perms;
     g->our_uid = geteuid();
     g->delete_mode = o->delete_mode;
     g->last_dir = UINT32_MAX;

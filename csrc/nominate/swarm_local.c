@@ -56,7 +56,7 @@ static void settle_mode(ps_swarm *s, const swarm_job *j, ps_file *f, const char 
     if (s->p.c->o.perms) return;
     int dir = root_parent(s->p.dest, path, &leaf);
     bool there = dir >= 0 && !(j->iflags & PS_ITEM_IS_NEW) && fstatat(dir, leaf, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    u32 perms = there ? 0 : dir < 0 ? attrs_default_perms() : attrs_dir_perms(dir);
+    u32 perms = there ? 0 : dir < 0 ? attrs_default_perms(s->p.c) : attrs_dir_perms(s->p.c, dir);
     f->mode = attrs_dest_mode(s->p.c, f->mode, there ? (u32)st.st_mode : 0, perms, there);
 }
 

@@ -74,7 +74,7 @@ static void settle_mode(ps_recv *r, const struct stat *st) {
     if (r->basis < 0 && r->perms_dir != f->dir) {
         const char *leaf;
         int dir = root_parent(r->root, r->path, &leaf);
-        r->default_perms = dir < 0 ? attrs_default_perms() : attrs_dir_perms(dir);
+        r->default_perms = dir < 0 ? attrs_default_perms(r->c) : attrs_dir_perms(r->c, dir);
         r->perms_dir = f->dir;
     }
     f->mode = attrs_dest_mode(r->c, f->mode, st->st_mode, r->default_perms, r->basis >= 0);

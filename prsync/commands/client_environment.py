@@ -14,6 +14,7 @@ from prsync.net.handshake import Login
 from prsync.net.proxy import parse_proxy
 from prsync.options.model import Options, as_bytes
 from prsync.options.operands import Target, Way, transfer_target
+from prsync.privileges import read_umask
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.session.client.output import Output
 from prsync.session.client.session import Request
@@ -27,8 +28,6 @@ def make_request(options: Options, output: Output) -> Request:
     target = pull_from_daemon(options)
     if options.logfile_name:
         output.open_log(options.logfile_name)
-    umask = os.umask(0)
-    os.umask(umask)
     return Request(
         options=options,
         target=target,
@@ -37,7 +36,7 @@ def make_request(options: Options, output: Output) -> Request:
         output=output,
         checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
         compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
-        umask=umask,
+        umask=read_umask(),
         directory=os.getcwdb(),
         started=time.monotonic(),
         cvs_sources=_cvs_sources,

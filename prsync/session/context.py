@@ -70,6 +70,7 @@ def fill_context(
     target.delete_mode = DELETE_MODES[options.delete_when]
     target.alt_kind = ALT_KINDS[options.alt_dest]
     target.super = -1
+    target.umask = umask
     target.want_progress_events = int(options.info_at_least("PROGRESS", 1))
     _fill_negotiated(target, options, negotiated)
     _fill_strings(context, options)

@@ -20,7 +20,8 @@ from prsync.engine.index import DigestIndex
 from prsync.errors import PrsyncError
 from prsync.net.connect import Route
 from prsync.protocol.frames import SourceKind
-from prsync.session.helpers.index_place import index_place, prepare
+from prsync.session.helpers.index_place import index_place
+from prsync.session.helpers.opening import prepare
 from prsync.sources.addresses import parse_source_url
 from prsync.sources.base import Entry, Source, SourceRefused, SourceSettings, encode_entry
 from prsync.sources.factory import make_source

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import secrets
 import socket
@@ -12,18 +11,16 @@ from collections.abc import Callable, Mapping
 import trio
 
 from prsync.config.model import Config, Module
-from prsync.engine.confinement import no_new_privileges
 from prsync.engine.index import DigestIndex
-from prsync.errors import ConfigError, FileError, PrsyncError
-from prsync.privileges import drop, open_directory
+from prsync.errors import PrsyncError
 from prsync.registry.probes import Sample, pick_samples, probe
 from prsync.registry.tracker import Tracker
-from prsync.session.daemon.admission.identity import module_identity
-from prsync.session.daemon.admission.text_phase import Refusal
 from prsync.session.daemon.process.log import DaemonLog
 from prsync.session.daemon.transfer.arguments import follow_path
-from prsync.session.helpers.index_place import IndexPlace, connect, index_place, listen, prepare, tracker_place
+from prsync.session.helpers.index_place import IndexPlace, index_place, tracker_place
 from prsync.session.helpers.indexer import FLAG_WARM
+from prsync.session.helpers.opening import open_module
+from prsync.session.helpers.sockets import connect
 
 
 class Samples:
@@ -74,27 +71,10 @@ def _open(config: Config, module: Module, environment: Mapping[str, str], log: D
     preload()
     factory.preload()
 
-    known = {**environment, "RSYNC_MODULE_NAME": module.name}
-    values = module.values
     place = index_place(config, module, environment)
     mine = tracker_place(place)
-    path = values.text("path", known)
-    try:
-        uid, groups = module_identity(values.text("uid", known), values.text("gid", known))
-        if (os.geteuid() if uid is None else uid) == 0:
-            uid, groups = module_identity("nobody", "")
-    except Refusal as refusal:
-        raise ConfigError(f"module {module.name}: {refusal.log or refusal.text}") from None
-    prepare(mine, uid, groups[0] if groups else None)
-    try:
-        root = open_directory(path)
-        listener = listen(mine)
-    except OSError as error:
-        where = error.filename or mine.parent
-        raise FileError(f"the tracker of module {module.name} cannot use {where}: {error.strerror}") from error
-    samples = Samples(place, root, path)
-    try:
-        drop(uid, groups, no_new_privileges)
-    except OSError as error:
-        raise FileError(f"the tracker of module {module.name}: {error.filename} failed: {error.strerror}") from error
-    return Tracker(LeaseStorage(mine.leases), samples.pick, probe, log.line), listener
+    opened = open_module("tracker", module, mine, environment, root_allowed=False)
+    assert opened.listener is not None
+    samples = Samples(place, opened.root, opened.path)
+    opened.drop()
+    return Tracker(LeaseStorage(mine.leases), samples.pick, probe, log.line), opened.listener

@@ -16,8 +16,9 @@ import trio
 
 from prsync.errors import ExitCode, FileError, PrsyncError
 from prsync.protocol.frames import LeaseStep
-from prsync.session.helpers.index_place import IndexPlace, connect
+from prsync.session.helpers.index_place import IndexPlace
 from prsync.session.helpers.indexer import FLAG_WARM
+from prsync.session.helpers.sockets import connect
 from prsync.session.mirror.lease import LeaseKeeper, Registrar, why
 
 GOOD_PULLS = (ExitCode.OK, ExitCode.VANISHED)

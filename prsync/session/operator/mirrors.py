@@ -8,7 +8,9 @@ from typing import Any
 from prsync.config.model import Config, Module, load_config
 from prsync.errors import FileError, UsageError
 from prsync.registry.tracker_messages import decode_line, encode_line
-from prsync.session.helpers.index_place import ask_line, connect, index_place, registers, tracker_place
+from prsync.session.helpers.index_place import index_place, registers, tracker_place
+from prsync.session.helpers.sockets import ask
+from prsync.session.operator.configured import configured_module
 
 ANSWER_SECONDS = 10.0
 HEADS = ("URL", "STATE", "EXPIRES", "BYTES", "SHARE", "LAST REPORT")
@@ -16,10 +18,7 @@ HEADS = ("URL", "STATE", "EXPIRES", "BYTES", "SHARE", "LAST REPORT")
 
 def show_mirrors(config_path: str, module_name: str, environment: Mapping[str, str]) -> str:
     """The table of a module's leases, a line each. Raises PrsyncError."""
-    config = load_config(config_path, environment).usable()
-    module = config.module(module_name)
-    if module is None:
-        raise UsageError(f"there is no module {module_name} in {config_path}")
+    config, module = configured_module(config_path, module_name, environment)
     if not registers(module.values):
         raise UsageError(f'module {module_name} takes no registrations: set "nominate = registered"')
     rows = _ask(config, module, environment, {"do": "list"})["mirrors"]
@@ -40,16 +39,10 @@ def drain_mirror(config_path: str, url: str, drained: bool, environment: Mapping
 
 
 def _ask(config: Config, module: Module, environment: Mapping[str, str], message: dict[str, Any]) -> dict[str, Any]:
-    try:
-        with connect(tracker_place(index_place(config, module, environment))) as sock:
-            sock.settimeout(ANSWER_SECONDS)
-            ended = f"the tracker of module {module.name} ended before it answered: see the daemon's log"
-            answer = ask_line(sock, encode_line(message), ended)
-    except (FileNotFoundError, ConnectionRefusedError):
-        raise FileError(f"no tracker runs for module {module.name}: is prsyncd running with this configuration?") from None
-    except OSError as error:
-        why = error.strerror or "no answer in time"
-        raise FileError(f"the tracker of module {module.name} cannot be asked: {why}") from None
+    place = tracker_place(index_place(config, module, environment))
+    answer = ask(place, f"the tracker of module {module.name}", encode_line(message), ANSWER_SECONDS)
+    if answer is None:
+        raise FileError(f"no tracker runs for module {module.name}: is prsyncd running with this configuration?")
     return decode_line(answer)
 
 

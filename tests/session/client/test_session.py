@@ -293,3 +293,11 @@ def test_version_is_quick_and_imports_little() -> None:
     )
     for heavy in ("trio", "attr", "attrs", "rich", "sqlalchemy", "importlib.metadata", "prsync._native"):
         assert f"'{heavy}'" not in result.stdout
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o027, 0o077])
+def test_new_files_have_the_modes_that_the_umask_leaves(daemon: StockDaemon, tmp_path: pathlib.Path, umask: int) -> None:
+    for name, words in (("ours", harness.command()), ("theirs", [str(RSYNC)])):
+        command = [*words, "-rt", "--chmod=+w", daemon.url("data/"), f"{tmp_path / name}/"]
+        subprocess.run(command, check=True, umask=umask, timeout=60, env=harness.environment(), cwd=harness.SOURCES)
+    assert differences(tmp_path / "theirs", tmp_path / "ours") == ""

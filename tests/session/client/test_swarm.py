@@ -238,7 +238,7 @@ def old_release(copy: pathlib.Path) -> None:
         path.write_bytes(b"an older release")
 
 
-# fault, change of its tree, verdict, part of why it was dropped; a dead one may fail in several ways, and a stale mirror is used for the files that it has
+# fault, change of its tree, verdict, part of why it was dropped: a dead one may fail in several ways, a stale one is not dropped
 FAULTS = [
     ("kill", None, "dead", " "),
     ("stall", None, "stalled", "nothing came for "),

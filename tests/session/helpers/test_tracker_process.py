@@ -15,7 +15,8 @@ from daemon_harness import Daemon
 from prsync.config.model import load_config
 from prsync.net.connect import Route
 from prsync.protocol.frames import Hello, Lease, LeaseStep, Report, SourceReport, Verdict
-from prsync.session.helpers.index_place import IndexPlace, connect, index_place, nonce_file
+from prsync.session.helpers.index_place import IndexPlace, index_place, nonce_file
+from prsync.session.helpers.sockets import connect
 from prsync.session.operator.index import warm_index
 from prsync.sources.addresses import SourceURL
 from prsync.sources.link import PeerLink

@@ -157,9 +157,7 @@ def _chroot(worker: Worker, path: str, wanted: bool | None) -> tuple[str | None,
 
 def _can_chroot(worker: Worker) -> bool:
     try:
-        here = os.getcwd()
-        os.chroot("/")
-        os.chdir(here)
+        os.chroot("/")  # leads nowhere else, and leaves the working directory
     except OSError as error:
         worker.log.line(f"chroot test failed: {error.strerror}. Switching 'use chroot' from unset to false.")
         return False

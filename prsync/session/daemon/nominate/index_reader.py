@@ -10,7 +10,8 @@ import socket
 from prsync.engine.index import DigestIndex
 from prsync.errors import EngineError
 from prsync.session.daemon.process.log import DaemonLog
-from prsync.session.helpers.index_place import IndexPlace, connect
+from prsync.session.helpers.index_place import IndexPlace
+from prsync.session.helpers.sockets import connect
 
 HELD_BYTES = 1 << 20  # names that wait for the indexer; what does not fit is asked for again by the client
 

@@ -14,7 +14,8 @@ from prsync.protocol.limits import NONCE_BYTES
 from prsync.registry.nomination import Candidate
 from prsync.registry.tracker_messages import LINE_BYTES, candidate_in, decode_line, encode_line
 from prsync.session.daemon.process.log import DaemonLog
-from prsync.session.helpers.index_place import IndexPlace, TrackerPlace, connect, nonce_file
+from prsync.session.helpers.index_place import IndexPlace, TrackerPlace, nonce_file
+from prsync.session.helpers.sockets import connect
 
 Reply = Callable[[ControlFrame], None]
 ASK_SECONDS = 3.0  # that a worker waits for the tracker before it goes on without registered mirrors

@@ -27,14 +27,11 @@ class DaemonLog:
         time.localtime()  # the time zone is read now: a chroot has none
         failed: OSError | None = None
         if self.path:
-            mask = os.umask(0o022)
             try:
                 self.file = open_trusted(self.path, FLAGS, 0o644)
                 return
             except OSError as error:
                 failed = error
-            finally:
-                os.umask(mask)
         syslog.openlog(self.tag, syslog.LOG_PID | syslog.LOG_NDELAY, self.facility)
         if failed:
             self.line(f'failed to open log-file {self.path}: {failed.strerror}: ignoring the "log file" setting', warning=True)

@@ -15,7 +15,8 @@ from prsync.engine.digests import digest_file
 from prsync.engine.index import DigestIndex
 from prsync.errors import PrsyncError
 from prsync.protocol.frames import Lease, LeaseStep, Report, SourceReport, Verdict
-from prsync.session.helpers.index_place import index_place, prepare
+from prsync.session.helpers.index_place import index_place
+from prsync.session.helpers.opening import prepare
 
 StartDaemon = Callable[..., Daemon]
 MODULE = "[m]\npath = DIR/tree\nuse chroot = no\ndigest index = yes\n"
