@@ -88,7 +88,7 @@ def test_recorded_session_played_unchanged_comes_to_its_end(scene: Scene, record
 
 
 class Wedged:
-    """A remote that has said its last and closed the connection while we have more to say. See client_pump.Wire."""
+    """A remote that has said its last and closed the connection while we have more to say. See session/client/pump.py."""
 
     ended = True
     buffer = bytearray(10)

@@ -170,21 +170,21 @@ WIRE = (
 )
 
 ELSEWHERE = {
-    "help": "tests/test_options.py::test_help_and_version_end_the_run",
-    "version": "tests/test_options.py::test_help_and_version_end_the_run",
+    "help": "tests/options/test_options.py::test_help_and_version_end_the_run",
+    "version": "tests/options/test_options.py::test_help_and_version_end_the_run",
     "open-noatime": "tests/test_option_effects.py::test_open_noatime_leaves_the_sources_access_times",
     "one-file-system": "tests/test_option_effects.py::test_one_file_system_leaves_out_what_is_mounted",
     "remove-source-files": "tests/test_option_effects.py::test_remove_source_files_takes_them_away",
     "inplace": "tests/test_option_effects.py::test_inplace_keeps_the_inode",
-    "partial": "tests/session/test_client.py::test_interrupted_run_leaves_what_was_asked_for",
-    "partial-dir": "tests/session/test_client.py::test_interrupted_run_leaves_what_was_asked_for",
+    "partial": "tests/session/client/test_session.py::test_interrupted_run_leaves_what_was_asked_for",
+    "partial-dir": "tests/session/client/test_session.py::test_interrupted_run_leaves_what_was_asked_for",
     "delay-updates": "tests/transfer/test_receiver.py::test_pull_with_delayed_updates_renames_at_the_end",
-    "log-file": "tests/session/test_client.py::test_log_file_has_what_rsyncs_has",
+    "log-file": "tests/session/client/test_session.py::test_log_file_has_what_rsyncs_has",
     "bwlimit": "tests/test_option_effects.py::test_bwlimit_slows_a_pull_down",
     "temp-dir": "tests/transfer/test_receiver.py::test_pull_with_missing_temp_dir_is_refused",
-    "timeout": "tests/session/test_client.py::test_silent_daemon_ends_with_30",
-    "port": "tests/session/test_client.py::test_double_colon_and_port_reach_the_same_daemon",
-    "password-file": "tests/session/test_client.py::test_password_comes_from_environment_or_file",
+    "timeout": "tests/session/client/test_session.py::test_silent_daemon_ends_with_30",
+    "port": "tests/session/client/test_session.py::test_double_colon_and_port_reach_the_same_daemon",
+    "password-file": "tests/session/client/test_session.py::test_password_comes_from_environment_or_file",
     "outbuf": "tests/test_option_effects.py::test_outbuf_decides_when_lines_come",
     "mirrors": "tests/test_option_effects.py::test_mirrors_decides_whether_a_swarm_is_asked_for",
     "mirror-timeout": "tests/swarm/test_scheduler.py::test_one_faulty_mirror_of_four_is_named_and_costs_little_time",
@@ -193,10 +193,10 @@ ELSEWHERE = {
     "ipv4": "tests/net/test_connect.py::test_family_is_kept_to",
     "ipv6": "tests/net/test_connect.py::test_family_is_kept_to",
     "contimeout": "tests/net/test_connect.py::test_connection_that_takes_too_long_ends_with_35",
-    "config": "tests/session/test_daemon.py::test_detached_daemon_writes_its_pid_and_serves",
-    "no-detach": "tests/session/test_daemon.py::test_detached_daemon_writes_its_pid_and_serves",
+    "config": "tests/session/daemon/process/test_start.py::test_detached_daemon_writes_its_pid_and_serves",
+    "no-detach": "tests/session/daemon/process/test_start.py::test_detached_daemon_writes_its_pid_and_serves",
     "dparam": "tests/test_parameter_effects.py::test_dparam_sets_a_global_parameter",
-    "daemon": "tests/session/test_daemon.py::test_detached_daemon_writes_its_pid_and_serves",
+    "daemon": "tests/session/daemon/process/test_start.py::test_detached_daemon_writes_its_pid_and_serves",
 }
 
 

@@ -18,3 +18,23 @@ def test_readme_names_every_dependency() -> None:
     assert dependencies
     for name in re.findall(r'"([A-Za-z0-9_-]+)', dependencies[1]):
         assert f"| {name} |" in text, name
+
+
+def folders_of(top: str) -> set[str]:
+    """Those with files of their own; the package's and the tests' with modules."""
+    found = (path for path in (ROOT / top).rglob("*") if path.is_dir() and path.name != "__pycache__")
+    return {f"{path.relative_to(ROOT)}/" for path in found if any(f.name != "__init__.py" for f in path.glob("*.[pch]*"))}
+
+
+def test_readme_maps_every_folder() -> None:
+    table = (ROOT / "README.md").read_text().partition("| folder | what is there |")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall(r"`([^`]+/)`", row.split("|")[1] if "|" in row else "")}
+    assert {name for name in named if not (ROOT / name).is_dir()} == set()
+    assert folders_of("prsync") | folders_of("csrc") <= named, "a new folder has its line in README's map"
+
+
+def test_tests_mirror_the_package() -> None:
+    mirrored = {name.replace("prsync/", "tests/", 1) for name in folders_of("prsync")}
+    parents = {f"{parent}/" for name in mirrored for parent in pathlib.PurePath(name).parents}
+    own = {"tests/corpus/", "tests/mutation/", "tests/demo/"}
+    assert folders_of("tests") - mirrored - parents - own == set()

@@ -1,6 +1,6 @@
 """The command line as one frozen value.
 
-`parse_arguments` reads what a user typed (options.c:parse_arguments on the client), `options_server.parse_server_arguments`
+`parse_arguments` reads what a user typed (options.c:parse_arguments on the client), `remote_arguments.parse_server_arguments`
 what a client sent to a daemon. Names of fields follow rsync's options.c. Text that names files is str with surrogate
 escapes: `as_bytes` gives the bytes that the user typed.
 """
@@ -110,7 +110,7 @@ class Options:
     files_from_host: str | None = None  # "" or a host: the file is the remote's
     eol_nulls: int = 0
     missing_args: int = 0
-    chmod: tuple[str, ...] = ()  # compiled with the umask by options_values.parse_chmod
+    chmod: tuple[str, ...] = ()  # compiled with the umask by values.parse_chmod
     # which files are updated
     update_only: int = 0
     ignore_non_existing: int = 0
@@ -252,7 +252,7 @@ FIELDS = frozenset(name for name in Options.__annotations__)
 
 
 class ForDaemon(Exception):
-    """The command line has one of the daemon's options: it is `options_daemon`'s to read."""
+    """The command line has one of the daemon's options: it is `options/daemon.py`'s to read."""
 
 
 def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:

@@ -1,7 +1,7 @@
 """Filter rules as text: what rsync's exclude.c parses from options, files, the daemon's parameters and the wire.
 
 Files are read by a callable, so that nothing here touches the system. The result is a list of `Rule`, which
-prsync/engine/rules.py hands to the matcher and prsync/protocol/filter_wire.py encodes.
+prsync/engine/rules.py hands to the matcher and prsync/protocol/filter_list.py encodes.
 """
 
 from __future__ import annotations
