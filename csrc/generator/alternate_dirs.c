@@ -5,14 +5,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_t cap) {
-    if (index < 0 || (u32)index >= c->alt_count) return PS_FAIL;
-    const char *dir = c->alt_dirs[index];
-    size_t n = strlen(dir);
-    int len = snprintf(out, cap, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", path);
-    return len > 0 && (size_t)len < cap ? PS_OK : PS_FAIL;
-}
-
 int gen_base_fd(const ps_gen *g) { return g->root ? root_fd(g->root) : AT_FDCWD; }
 
 bool gen_alt_look(ps_gen *g, gen_item *it, u32 j, struct stat *st, bool *same_data) {

@@ -58,8 +58,4 @@ int gen_route_swarm(ps_gen *g, i32 ndx);
  * the generator is not through with it (the remote's error). */
 int gen_first_list_done(ps_gen *g);
 
-/* The directory that --partial-dir, --temp-dir, the alternate destinations resolve to for an entry. Paths relative to the
- * destination root, or absolute where the user gave them so. */
-int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_t cap);
-
 #endif

@@ -5,6 +5,7 @@
 #include "digest/hash.h"
 #include "generator/generator.h"
 #include "generator/sums_ahead.h"
+#include "output/basis.h"
 #include "render/render.h"
 
 #define GEN_MODE_BITS (S_ISUID | S_ISGID | S_ISVTX | 0777u)

@@ -1,17 +1,10 @@
 /* digests? → digests (protocol-spec/nominate-1.md §2). Answers come from the index alone: this process hashes nothing. */
+#include "nominate/digests_frame.h"
 #include "nominate/serve.h"
 #include "sender/sender.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
-
-#define PART_HEAD 1
-#define PART_PIECES 2
-#define PART_BLOCKS 3
-#define STATUS_OK 0
-#define STATUS_PENDING 1
-#define STATUS_CHANGED 2
-#define STATUS_NO 3
 
 typedef struct waiting_entry {
     u32 id, entry;
@@ -19,6 +12,8 @@ typedef struct waiting_entry {
     bool sums, said;  /* block sums are wanted; `pending` was said */
     u32 path, path_len; /* in paths */
 } waiting_entry;
+
+_Static_assert(DIGESTS_BLOCK_BYTES == PS_INDEX_SUM, "block sums go out as the index holds them");
 
 struct ps_digester {
     ps_ctx *c;
@@ -153,49 +148,44 @@ static int close_frame(ps_digester *d) {
 static int open_frame(ps_digester *d, u32 id, size_t n) {
     if (d->frame_open && (d->frame_id != id || buf_used(&d->frame) + n > SERVE_FRAME_BYTES) && close_frame(d) != PS_OK) return PS_FAIL;
     if (d->frame_open) return PS_OK;
-    buf_u8(&d->frame, PS_FRAME_DIGESTS);
-    buf_u32(&d->frame, id);
+    digests_put_start(&d->frame, id);
     d->frame_id = id;
     d->frame_open = true;
     return PS_OK;
 }
 
-static int put_head(ps_digester *d, const waiting_entry *e, u8 status, const ps_index_entry *x) {
-    if (open_frame(d, e->id, 64) != PS_OK) return PS_FAIL;
-    ps_buf *b = &d->frame;
-    buf_u8(b, PART_HEAD);
-    buf_u32(b, e->entry);
-    buf_u8(b, status);
-    if (status != STATUS_OK) return PS_OK;
-    buf_u64(b, x->size);
-    buf_u64(b, (u64)x->mtime);
-    buf_u32(b, x->mtime_ns);
-    buf_u8(b, (u8)x->kind);
-    buf_put(b, x->root, 32);
+static int put_head(ps_digester *d, const waiting_entry *e, digests_status status, const ps_index_entry *x) {
+    if (open_frame(d, e->id, DIGESTS_HEAD_BYTES) != PS_OK) return PS_FAIL;
+    digests_part p = {.kind = DIGESTS_HEAD, .entry = e->entry, .status = (u8)status};
+    if (x) {
+        p.size = x->size;
+        p.mtime = x->mtime;
+        p.mtime_ns = x->mtime_ns;
+        p.digest_kind = (u8)x->kind;
+        p.root = x->root;
+    }
+    digests_put(&d->frame, &p);
     return PS_OK;
 }
 
-static int put_runs(ps_digester *d, const waiting_entry *e, u8 part, const u8 *data, u32 count, size_t width) {
+static int put_runs(ps_digester *d, const waiting_entry *e, digests_part_kind kind, const u8 *data, u32 count) {
+    const size_t width = digests_record_bytes((u8)kind);
     const u32 most = (u32)((SERVE_FRAME_BYTES - 32) / width);
     for (u32 at = 0; at < count;) {
         u32 n = count - at < most ? count - at : most;
-        if (open_frame(d, e->id, 11 + n * width) != PS_OK) return PS_FAIL;
-        buf_u8(&d->frame, part);
-        buf_u32(&d->frame, e->entry);
-        buf_u32(&d->frame, at);
-        buf_u16(&d->frame, (u16)n);
-        buf_put(&d->frame, data + at * width, n * width);
+        if (open_frame(d, e->id, DIGESTS_RUN_HEAD_BYTES + n * width) != PS_OK) return PS_FAIL;
+        digests_put(&d->frame, &(digests_part){.kind = (u8)kind, .entry = e->entry, .first = at, .count = (u16)n, .records = data + at * width});
         at += n;
     }
     return PS_OK;
 }
 
 static int put_known(ps_digester *d, const waiting_entry *e, const ps_index_entry *x) {
-    if (put_head(d, e, STATUS_OK, x) != PS_OK) return PS_FAIL;
+    if (put_head(d, e, DIGESTS_OK, x) != PS_OK) return PS_FAIL;
     d->given_files++;
     d->given_bytes += x->size;
-    if (x->piece_count > 1 && put_runs(d, e, PART_PIECES, x->pieces, x->piece_count, 32) != PS_OK) return PS_FAIL;
-    return e->sums ? put_runs(d, e, PART_BLOCKS, x->sums, x->blocks, PS_INDEX_SUM) : PS_OK;
+    if (x->piece_count > 1 && put_runs(d, e, DIGESTS_PIECES, x->pieces, x->piece_count) != PS_OK) return PS_FAIL;
+    return e->sums ? put_runs(d, e, DIGESTS_BLOCKS, x->sums, x->blocks) : PS_OK;
 }
 
 typedef enum { FOUND, UNKNOWN, GONE } found_kind;
@@ -213,26 +203,26 @@ static found_kind look_up(ps_digester *d, const char *path, size_t len, bool sum
 static int answer_new(ps_digester *d, waiting_entry *e) {
     ps_flist *list;
     ps_file *f = flists_file(send_lists(d->send), e->ndx, &list);
-    if (!d->index || !f || !file_active(f) || !S_ISREG(f->mode)) return put_head(d, e, STATUS_NO, NULL);
+    if (!d->index || !f || !file_active(f) || !S_ISREG(f->mode)) return put_head(d, e, DIGESTS_NO, NULL);
     char path[PS_SOURCE_PATH];
     size_t len = file_source_path(send_lists(d->send), list, f, path);
-    if (!len) return put_head(d, e, STATUS_NO, NULL);
+    if (!len) return put_head(d, e, DIGESTS_NO, NULL);
     ps_index_entry x;
     int status;
     found_kind found = look_up(d, path, len, e->sums, &x, &status);
     if (status != PS_OK) return status;
-    if (found == GONE) return put_head(d, e, STATUS_CHANGED, NULL);
+    if (found == GONE) return put_head(d, e, DIGESTS_CHANGED, NULL);
     if (found == FOUND) {
-        if (x.size != (u64)f->size || x.mtime != f->mtime) return put_head(d, e, STATUS_CHANGED, NULL);
+        if (x.size != (u64)f->size || x.mtime != f->mtime) return put_head(d, e, DIGESTS_CHANGED, NULL);
         return put_known(d, e, &x);
     }
-    if (d->pending_count >= SERVE_WINDOW_ENTRIES) return put_head(d, e, STATUS_NO, NULL);
+    if (d->pending_count >= SERVE_WINDOW_ENTRIES) return put_head(d, e, DIGESTS_NO, NULL);
     e->path = arena_put(&d->paths, path, len);
     e->path_len = (u32)len;
     if (e->path == PS_NO_OFFSET || !push(&d->pending, &d->pending_count, &d->pending_cap, e))
         return ps_fail_memory(d->c, "requests for digests");
     serve_want(&d->wanted, e->sums ? PS_INDEX_SUMS : 0, path, len);
-    return put_head(d, e, STATUS_PENDING, NULL);
+    return put_head(d, e, DIGESTS_PENDING, NULL);
 }
 
 static int answer_pending(ps_digester *d, const waiting_entry *e, bool *answered) {
@@ -243,8 +233,8 @@ static int answer_pending(ps_digester *d, const waiting_entry *e, bool *answered
     *answered = found != UNKNOWN || d->give_up;
     if (status != PS_OK) return status;
     if (found == FOUND) return put_known(d, e, &x);
-    if (found == GONE) return put_head(d, e, STATUS_CHANGED, NULL);
-    return d->give_up ? put_head(d, e, STATUS_NO, NULL) : PS_OK;
+    if (found == GONE) return put_head(d, e, DIGESTS_CHANGED, NULL);
+    return d->give_up ? put_head(d, e, DIGESTS_NO, NULL) : PS_OK;
 }
 
 int ps_digester_retry(ps_digester *d, bool give_up) {

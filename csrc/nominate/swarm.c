@@ -1,15 +1,8 @@
 /* Job table, digest requests and answers (protocol-spec/nominate-1.md §2: digests?, digests). */
+#include "nominate/digests_frame.h"
 #include "nominate/swarm_inner.h"
 
 #include <stdlib.h>
-
-#define PART_HEAD 1
-#define PART_PIECES 2
-#define PART_BLOCKS 3
-#define STATUS_OK 0
-#define STATUS_PENDING 1
-#define BLOCK_BYTES 12u
-#define DIGEST_KIND_BLAKE3 1
 
 /* ---- jobs -------------------------------------------------------------------------------------- */
 
@@ -84,6 +77,7 @@ ps_swarm *swarm_new(const ps_swarm_parts *parts) {
     s->free_job = s->queue_head = s->queue_tail = s->local_head = s->local_tail = SWARM_NONE;
     s->filling = s->filling_gaps = s->searching = s->announcing = SWARM_NONE;
     s->basis_fd = -1;
+    s->new_modes.dir = UINT32_MAX;
     return s;
 }
 
@@ -189,7 +183,7 @@ static u64 answer_bytes(const swarm_job *j) {
     if (j->basis_size > 0) {
         ps_sum_head head;
         sum_head_for(j->size, 0, 30, PS_SUM_XXH128, false, &head);
-        bytes += (u64)head.count * BLOCK_BYTES;
+        bytes += (u64)head.count * DIGESTS_BLOCK_BYTES;
     }
     return bytes;
 }
@@ -310,30 +304,15 @@ static bool prepare(swarm_job *j) {
     if (j->basis_size > 0 && j->size > 0) {
         sum_head_for(j->size, 0, 30, PS_SUM_XXH128, false, &j->head);
         j->head.strong_length = 8;
-        if (j->head.count > PS_LIMIT_BLOCKS || !(j->sums = malloc((size_t)j->head.count * BLOCK_BYTES))) return false;
+        if (j->head.count > PS_LIMIT_BLOCKS || !(j->sums = malloc((size_t)j->head.count * DIGESTS_BLOCK_BYTES))) return false;
     }
     return true;
 }
 
-static int take_head(ps_swarm *s, swarm_ask *a, u32 entry, ps_reader *r) {
-    u8 status = rd_u8(r);
-    u64 size = 0;
-    i64 mtime = 0;
-    u32 ns = 0;
-    u8 kind = 0;
-    const u8 *root = NULL;
-    if (status == STATUS_OK) {
-        size = rd_u64(r);
-        mtime = (i64)rd_u64(r);
-        ns = rd_u32(r);
-        kind = rd_u8(r);
-        root = rd_bytes(r, 32);
-    }
-    if (!rd_ok(r)) return malformed(s, "a head ends too early");
-    if (entry == SWARM_NONE) return PS_OK;
-    swarm_job *j = &s->jobs[a->jobs[entry]];
+static int take_head(ps_swarm *s, swarm_ask *a, const digests_part *p) {
+    swarm_job *j = &s->jobs[a->jobs[p->entry]];
     if (j->head_seen) return malformed(s, "an entry has two heads");
-    if (status == STATUS_PENDING) {
+    if (p->status == DIGESTS_PENDING) {
         if (j->state == JOB_PENDING) return malformed(s, "an entry is pending twice");
         j->state = JOB_PENDING;
         j->since = s->now;
@@ -342,29 +321,26 @@ static int take_head(ps_swarm *s, swarm_ask *a, u32 entry, ps_reader *r) {
     }
     ps_flist *list;
     ps_file *f = swarm_file(s, j, &list, NULL);
-    bool same = f && size == (u64)j->size && mtime == f->mtime && (s->p.c->o.protocol < 31 || !f->mtime_ns || ns == f->mtime_ns);
-    if (status != STATUS_OK || kind != DIGEST_KIND_BLAKE3 || !same || !j->size || !prepare(j))
-        return decided(s, a, entry, false, status != STATUS_OK);
-    memcpy(j->root, root, 32);
+    bool known = p->status == DIGESTS_OK;
+    bool same = f && known && p->size == (u64)j->size && p->mtime == f->mtime &&
+                (s->p.c->o.protocol < 31 || !f->mtime_ns || p->mtime_ns == f->mtime_ns);
+    if (!same || p->digest_kind != DIGESTS_KIND_BLAKE3 || !j->size || !prepare(j)) return decided(s, a, p->entry, false, !known);
+    memcpy(j->root, p->root, DIGESTS_PIECE_BYTES);
     j->head_seen = true;
-    return complete(j) ? decided(s, a, entry, true, false) : PS_OK;
+    return complete(j) ? decided(s, a, p->entry, true, false) : PS_OK;
 }
 
-/* Pieces and block sums: a run of records of `width` bytes that goes on where the last one ended. */
-static int take_run(ps_swarm *s, swarm_ask *a, u32 entry, ps_reader *r, size_t width) {
-    u32 first = rd_u32(r);
-    u16 count = rd_u16(r);
-    const u8 *data = rd_bytes(r, count * width);
-    if (!rd_ok(r)) return malformed(s, "a part ends too early");
-    if (entry == SWARM_NONE) return PS_OK;
-    swarm_job *j = &s->jobs[a->jobs[entry]];
-    bool pieces = width == 32;
+/* Pieces or block sums: a run goes on where the last one ended. */
+static int take_run(ps_swarm *s, swarm_ask *a, const digests_part *p) {
+    swarm_job *j = &s->jobs[a->jobs[p->entry]];
+    bool pieces = p->kind == DIGESTS_PIECES;
+    size_t width = digests_record_bytes(p->kind);
     u32 *have = pieces ? &j->pieces_have : &j->blocks_have;
     u32 all = pieces ? (j->piece_count > 1 ? j->piece_count : 0) : (u32)j->head.count;
-    if (!j->head_seen || first != *have || count > all - *have) return malformed(s, "a part is out of place");
-    if (count) memcpy((pieces ? j->pieces : j->sums) + (size_t)first * width, data, count * width);
-    *have += count;
-    return complete(j) ? decided(s, a, entry, true, false) : PS_OK;
+    if (!j->head_seen || p->first != *have || p->count > all - *have) return malformed(s, "a part is out of place");
+    if (p->count) memcpy((pieces ? j->pieces : j->sums) + (size_t)p->first * width, p->records, p->count * width);
+    *have += p->count;
+    return complete(j) ? decided(s, a, p->entry, true, false) : PS_OK;
 }
 
 static swarm_ask *find_ask(ps_swarm *s, u32 id) {
@@ -386,23 +362,19 @@ static void drop_answered(ps_swarm *s) {
 
 int ps_swarm_digests(ps_swarm *s, const u8 *data, size_t len) {
     ps_reader r = rd_make(data, len);
-    u32 id = rd_u32(&r);
-    swarm_ask *a = rd_ok(&r) ? find_ask(s, id) : NULL;
-    if (!rd_ok(&r)) return malformed(s, "it has no id");
-    if (!a && id >= s->next_ask) return malformed(s, "it answers nothing that was asked");
-    while (rd_left(&r)) {
-        u8 part = rd_u8(&r);
-        u32 entry = rd_u32(&r);
-        if (!rd_ok(&r)) return malformed(s, "a part ends too early");
-        if (a && entry >= a->count) return malformed(s, "an entry was not asked for");
+    u32 id;
+    const char *wrong = digests_start(&r, &id);
+    swarm_ask *a = wrong ? NULL : find_ask(s, id);
+    if (!wrong && !a && id >= s->next_ask) wrong = "it answers nothing that was asked";
+    while (!wrong && rd_left(&r)) {
+        digests_part p;
+        wrong = digests_next(&r, &p);
+        if (!wrong && a && p.entry >= a->count) wrong = "an entry was not asked for";
         /* Entries that were settled meanwhile, by a wait that ran out, are read over. */
-        if (!a || a->jobs[entry] == SWARM_NONE) entry = SWARM_NONE;
-        int status = part == PART_HEAD ? take_head(s, a, entry, &r)
-                     : part == PART_PIECES ? take_run(s, a, entry, &r, 32)
-                     : part == PART_BLOCKS ? take_run(s, a, entry, &r, BLOCK_BYTES)
-                                           : malformed(s, "an unknown part");
-        if (status != PS_OK) return PS_FAIL;
+        if (wrong || !a || a->jobs[p.entry] == SWARM_NONE) continue;
+        if ((p.kind == DIGESTS_HEAD ? take_head(s, a, &p) : take_run(s, a, &p)) != PS_OK) return PS_FAIL;
     }
+    if (wrong) return malformed(s, wrong);
     drop_answered(s);
     return PS_OK;
 }

@@ -3,6 +3,7 @@
 #define PS_SWARM_INNER_H
 #include "core/names.h"
 #include "nominate/swarm.h"
+#include "output/basis.h"
 
 #define SWARM_CUT_OVER (256u * 1024u)
 #define SWARM_BUNDLE_BYTES (1024u * 1024u)
@@ -92,6 +93,7 @@ struct ps_swarm {
     ps_swarm_parts p;
     ps_swarm_counts counts;
     bool no_data, closed; /* closed: nothing joins any more */
+    ps_new_modes new_modes; /* without -p */
     char *prefix;
     size_t prefix_len; /* 0: none */
     size_t below_len;  /* bytes by which a mirror may lengthen a path: its tree lies below its module's root */

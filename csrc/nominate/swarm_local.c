@@ -49,15 +49,12 @@ void swarm_queue_local(ps_swarm *s, u32 job) {
     s->counts.local_todo++;
 }
 
-/* receiver.c: without -p the mode follows what is there. */
-static void settle_mode(ps_swarm *s, const swarm_job *j, ps_file *f, const char *path) {
-    struct stat st;
+/* What lies under the file's name now; false: nothing. */
+static bool replaced(ps_swarm *s, const swarm_job *j, const char *path, struct stat *st) {
     const char *leaf;
-    if (s->p.c->o.perms) return;
+    if (s->p.c->o.perms || j->iflags & PS_ITEM_IS_NEW) return false;
     int dir = root_parent(s->p.dest, path, &leaf);
-    bool there = dir >= 0 && !(j->iflags & PS_ITEM_IS_NEW) && fstatat(dir, leaf, &st, AT_SYMLINK_NOFOLLOW) == 0;
-    u32 perms = there ? 0 : dir < 0 ? attrs_default_perms(s->p.c) : attrs_dir_perms(s->p.c, dir);
-    f->mode = attrs_dest_mode(s->p.c, f->mode, there ? (u32)st.st_mode : 0, perms, there);
+    return dir >= 0 && fstatat(dir, leaf, st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* Opens the output of a job. NULL: the file has failed and is settled, or the context has. */
@@ -70,7 +67,8 @@ ps_out *swarm_open_output(ps_swarm *s, u32 job, int *status) {
         *status = ps_fail(s->p.c, 12, 0, "a file of the swarm has left the file list");
         return NULL;
     }
-    settle_mode(s, j, f, path);
+    struct stat st;
+    basis_settle_mode(s->p.c, &s->new_modes, s->p.dest, f, path, replaced(s, j, path, &st) ? &st : NULL);
     ps_out *out = out_open(s->p.outs, f, j->ndx, path, 0);
     *status = out ? PS_OK : s->p.c->error.exit_code ? PS_FAIL : swarm_settle(s, job, PS_SETTLED_FAILED);
     return out;
@@ -96,22 +94,6 @@ int swarm_finish_file(ps_swarm *s, u32 job) {
 }
 
 /* ---- the basis ------------------------------------------------------------------------------------ */
-
-static int open_basis(ps_swarm *s, swarm_job *j, const char *path) {
-    ps_swarm_parts *p = &s->p;
-    if (j->basis_size <= 0) return -1;
-    if (j->basis < PS_BASIS_FNAME) {
-        char alt[2 * PS_LIMIT_NAME];
-        if (alt_dest_path(p->c, j->basis, path, alt, sizeof alt) != PS_OK) return -1;
-        return open_trusted_file(root_fd(p->dest), alt, O_RDONLY | O_NONBLOCK);
-    }
-    if (j->basis == PS_BASIS_PARTIAL_DIR && ps_str(p->c, PS_STR_PARTIAL_DIR)) {
-        int fd = outs_open_partial(p->outs, path);
-        j->from_partial = fd >= 0;
-        return fd;
-    }
-    return root_openat(p->dest, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-}
 
 int swarm_write_failed(ps_swarm *s, const swarm_job *j) {
     int err = errno;
@@ -267,7 +249,7 @@ static int begin_local(ps_swarm *s, u32 job) {
     if (out_set_digest(out, (u64)j->size, j->piece_count > 1 ? j->pieces : j->root, j->root) != PS_OK)
         return s->p.c->error.exit_code ? PS_FAIL : ps_fail(s->p.c, 2, 0, "the origin's digests of a file contradict each other");
     swarm_file(s, j, &list, path);
-    s->basis_fd = open_basis(s, j, path);
+    s->basis_fd = j->basis_size > 0 ? basis_open(s->p.outs, s->p.dest, j->basis, path, &j->from_partial) : -1;
     if (s->basis_fd < 0) return end_local(s, job);
     if (j->basis == PS_BASIS_PARTIAL_DIR && take_partial(s, j) != PS_OK) return PS_FAIL;
     if (!j->head.count || out_all_pieces_ok(out)) return end_local(s, job);

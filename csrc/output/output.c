@@ -185,6 +185,8 @@ void outs_back_up(ps_outs *o, outs_backup_fn fn, void *owner) {
     o->backup_owner = owner;
 }
 
+const ps_ctx *outs_context(const ps_outs *o) { return o->c; }
+
 void outs_free(ps_outs *o) {
     if (!o) return;
     outs_abort_all(o);

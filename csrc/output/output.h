@@ -13,6 +13,7 @@ ps_outs *outs_new(ps_ctx *c, ps_root *dest);
 /* --backup: keeps what is at `path`, which an output is about to replace. false: errno */
 typedef bool (*outs_backup_fn)(void *owner, const char *path);
 void outs_back_up(ps_outs *o, outs_backup_fn fn, void *owner);
+const ps_ctx *outs_context(const ps_outs *o);
 void outs_free(ps_outs *o);      /* aborts what is still open */
 /* An interruption: every open output is removed, or kept as --partial and --partial-dir demand (cleanup.c). */
 void outs_abort_all(ps_outs *o);

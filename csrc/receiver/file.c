@@ -10,10 +10,6 @@
 
 /* ---- basis ------------------------------------------------------------------------------------ */
 
-static int open_beside(ps_recv *r, const char *path) {
-    return root_openat(r->root, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-}
-
 /* Opens the basis that the echoed type names; basis stays -1 where there is none. */
 static int open_basis(ps_recv *r) {
     ps_ctx *c = r->c;
@@ -26,18 +22,9 @@ static int open_basis(ps_recv *r) {
         ps_log(c, PS_LOG_ERROR_XFER, "rsync: refusing malicious fuzzy operation for %s\n", r->xname);
         return ps_fail(c, 2, 0, "the sender names a fuzzy basis that was not asked for");
     }
-    if (type < PS_BASIS_FNAME) {
-        char path[2 * PS_LIMIT_NAME];
-        if (type >= c->alt_count) return ps_fail(c, 2, 0, "invalid basis_dir index: %d.", type);
-        if (alt_dest_path(c, type, r->path, path, sizeof path) == PS_OK)
-            r->basis = open_trusted_file(root_fd(r->root), path, O_RDONLY | O_NONBLOCK);
-    } else if (type == PS_BASIS_PARTIAL_DIR) {
-        r->basis = ps_str(c, PS_STR_PARTIAL_DIR) ? outs_open_partial(r->outs, r->path) : open_beside(r, r->path);
-        r->from_partial = r->basis >= 0 && ps_str(c, PS_STR_PARTIAL_DIR);
-    } else {
-        if (type == PS_BASIS_BACKUP && c->o.inplace && c->o.backup && r->gen) r->basis = gen_open_backup_basis(r->gen, r->path);
-        if (r->basis < 0) r->basis = open_beside(r, r->path);
-    }
+    if (type <= PS_BASIS_DIR_HIGH && type >= c->alt_count) return ps_fail(c, 2, 0, "invalid basis_dir index: %d.", type);
+    if (type == PS_BASIS_BACKUP && c->o.inplace && c->o.backup && r->gen) r->basis = gen_open_backup_basis(r->gen, r->path);
+    if (r->basis < 0) r->basis = basis_open(r->outs, r->root, type, r->path, &r->from_partial);
     return PS_OK;
 }
 
@@ -65,19 +52,6 @@ static void announce(ps_recv *r) {
         render_item(r->c, PS_LOG_CLIENT, r->all, r->list, r->file, r->iflags, NULL, 0, 0);
     else if (!o->am_server && o->info_name && o->info_progress == 1)
         ps_log(r->c, PS_LOG_INFO, "%s\n", r->path);
-}
-
-/* receiver.c: without -p the mode follows what is there. */
-static void settle_mode(ps_recv *r, const struct stat *st) {
-    ps_file *f = r->file;
-    if (r->c->o.perms) return;
-    if (r->basis < 0 && r->perms_dir != f->dir) {
-        const char *leaf;
-        int dir = root_parent(r->root, r->path, &leaf);
-        r->default_perms = dir < 0 ? attrs_default_perms(r->c) : attrs_dir_perms(r->c, dir);
-        r->perms_dir = f->dir;
-    }
-    f->mode = attrs_dest_mode(r->c, f->mode, st->st_mode, r->default_perms, r->basis >= 0);
 }
 
 /* The data come all the same and must be read over. */
@@ -209,7 +183,7 @@ int recv_file_begin(ps_recv *r) {
             r->basis_size = st.st_size;
         }
     }
-    settle_mode(r, &st);
+    basis_settle_mode(r->c, &r->new_modes, r->root, r->file, r->path, r->basis >= 0 ? &st : NULL);
     bool own = r->basis_type == PS_BASIS_FNAME || r->basis_type == PS_BASIS_BACKUP;
     r->updating = c->o.inplace ? own : r->from_partial && c->o.inplace_partial_dir;
     r->small = r->file->size <= (i64)PS_RECV_SMALL && !r->updating && !c->o.inplace && !r->progress;

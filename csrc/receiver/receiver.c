@@ -25,7 +25,7 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     r->basis = -1;
     r->lists_left = all->list_count;
     r->current = all->first;
-    r->perms_dir = UINT32_MAX;
+    r->new_modes.dir = UINT32_MAX;
     r->outs = outs_new(c, dest);
     if (r->outs && c->o.backup) outs_back_up(r->outs, gen_back_up_output, gen);
     r->tokens = token_in_new(c);

@@ -3,6 +3,7 @@
 #define PS_RECEIVER_INNER_H
 #include "core/names.h"
 #include "delta/token.h"
+#include "output/basis.h"
 #include "output/pool.h"
 #include "receiver/receiver.h"
 #include "render/render.h"
@@ -43,7 +44,7 @@ struct ps_recv {
     bool delayed_due;           /* --delay-updates: the time has come */
     const ps_flist *current;    /* rsync's cur_flist: of the last record; NULL once all have ended */
     u32 lists_left, lists_gone; /* received and not ended by the sender; ended */
-    u32 default_perms, perms_dir; /* without -p: what new files get; the directory it was looked up for */
+    ps_new_modes new_modes;     /* without -p */
 
     /* the record */
     i32 ndx;
