@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 
 import prsync.engine
+import prsync.options
 import prsync.protocol
 from prsync.config.model import DEFAULT_CONFIG, USER_CONFIG, Config, load_config
 from prsync.engine.flist import prewarm_ids
@@ -81,11 +82,8 @@ def _preload() -> None:
     """Loads what a worker may need after it has lost the files to load it from, and the right to read them."""
     for name in PRELOADED:
         importlib.import_module(name)
-    for package in (prsync.engine, prsync.protocol):
+    for package in (prsync.engine, prsync.options, prsync.protocol):
         for found in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-            importlib.import_module(found.name)
-    for found in pkgutil.iter_modules(prsync.__path__, "prsync."):
-        if found.name.startswith("prsync.options.model"):
             importlib.import_module(found.name)
     prewarm_ids()
 
