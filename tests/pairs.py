@@ -7,7 +7,7 @@ import pathlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 from kinds_of_tree import Snapshot, snapshot
@@ -30,7 +30,7 @@ class Server:
     def __init__(self, kind: str, folder: pathlib.Path, text: str) -> None:
         self.kind, self.port = kind, free_port()
         self.log = folder / f"{kind}.log"
-        config = folder / f"{kind}.conf"
+        self.config = config = folder / f"{kind}.conf"
         head = f"port = {self.port}\naddress = 127.0.0.1\nlog file = {self.log}\nuse chroot = no\nreverse lookup = no\n"
         head += f"pid file = {folder}/{kind}.pid\nlock file = {folder}/{kind}.lock\n"
         if os.geteuid() == 0:
@@ -83,13 +83,17 @@ def pull(
     """Runs the client in `folder`; sources are relative to the daemon's URL. Its standard output is kept as sorted lines."""
     done = client(kind, [*words, *(server.url + source for source in sources), *([copy] if copy else [])], folder, stdin, **more)
 
-    def masked(text: bytes) -> Iterator[bytes]:
-        for line in text.replace(str(server.port).encode(), b"PORT").replace(os.fsencode(folder), b"HERE").splitlines():
-            # rsync says Receiver until its receiver and generator are two processes
-            kept = clean(re.sub(rb"\(code (\d+)\) at .*", rb"(code \1)", line.replace(b"[Receiver]", b"[receiver]")))
-            if kept is not None:
-                yield kept
-
+    masks = {str(server.port): "PORT", str(folder): "HERE"}
     return Result(
-        done.returncode, tuple(sorted(masked(done.stdout))), tuple(sorted(masked(done.stderr))), snapshot(folder / "copy")
+        done.returncode, masked(done.stdout, masks, clean), masked(done.stderr, masks, clean), snapshot(folder / "copy")
     )
+
+
+def masked(text: bytes, masks: Mapping[str, str], clean: Callable[[bytes], bytes | None]) -> tuple[bytes, ...]:
+    """The sorted lines, with what differs from run to run replaced."""
+    for name, mask in masks.items():
+        text = text.replace(name.encode(), mask.encode())
+    # rsync says Receiver until its receiver and generator are two processes
+    text = re.sub(rb"\(code (\d+)\) at .*", rb"(code \1)", text.replace(b"[Receiver]", b"[receiver]"))
+    lines = text.splitlines()
+    return tuple(sorted(kept for line in lines if (kept := clean(line)) is not None))
