@@ -16,4 +16,11 @@
 #define PS_FRAME_BYE 11
 #define PS_FRAME_PROBE 12
 
+/* Reasons of a missing frame. */
+#define PS_MISSING_NO_FILE 1
+#define PS_MISSING_OTHER 2   /* another digest, size or time than asked for */
+#define PS_MISSING_DENIED 3
+#define PS_MISSING_ERROR 4
+#define PS_MISSING_UNKNOWN 5 /* not in the index */
+
 #endif

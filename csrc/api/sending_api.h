@@ -3,7 +3,6 @@
 #ifndef PS_SEND_API_H
 #define PS_SEND_API_H
 
-#define PS_MSG_ERROR_EXIT 86 /* rsync.h: the sender ends with this exit code */
 
 typedef struct ps_send ps_send;
 typedef struct ps_lister ps_lister;

@@ -9,14 +9,11 @@
 #define PS_LIMIT_ID_NAME 255          /* bytes of a user's or group's name */
 #define PS_LIMIT_IDS 1000000          /* users or groups of one transfer */
 #define PS_LIMIT_BLOCK_LENGTH 131072  /* bytes of a block, protocol 30 and later */
-#define PS_LIMIT_SUM_LENGTH 16        /* bytes of a strong block sum (SUM_LENGTH); 20 for SHA-1 file checksums */
 #define PS_LIMIT_CHECKSUM 64          /* bytes of the longest digest */
 #define PS_LIMIT_BLOCKS 67108864      /* blocks of one file */
 #define PS_LIMIT_VSTRING 4095         /* bytes of a vstring */
 #define PS_LIMIT_MESSAGE 65536        /* bytes of a multiplexed message other than data */
 #define PS_LIMIT_FRAME 16777215       /* bytes of a multiplexed data frame (24 bits) */
-#define PS_LIMIT_LITERAL 0x7fffffff   /* bytes of one literal run */
 #define PS_LIMIT_RULES_FILE 16777216  /* bytes of one per-directory merge file */
-#define PS_LIMIT_LOG 16777216         /* bytes of log text held before it is drained */
 
 #endif

@@ -4,6 +4,8 @@
 #include "wire/mux.h"
 
 #include "api/fetch_api.h"
+#include "api/frames_api.h"
+#include "api/limits_api.h"
 
 /* A source's place in the shared memory: it fills one slot at a time. */
 typedef struct fetch_writer {

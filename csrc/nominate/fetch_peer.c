@@ -5,11 +5,7 @@
 
 #include "digest/hash.h"
 
-#include "api/frames_api.h"
-
 #define DATA_HEAD 14u /* id, entry, offset */
-#define FETCH_ENTRIES 1024u
-#define DATA_BYTES 65000u
 #define FRAMES_HELD (1u << 20)
 
 typedef struct wanted {
@@ -114,7 +110,7 @@ static void drop(ps_fetch *f, u32 at) {
 
 int ps_fetch_request(ps_fetch *f, uint32_t id, const uint8_t *entries, size_t len, uint32_t count) {
     ps_buf b = {0};
-    if (!count || count > FETCH_ENTRIES) return ps_fail(f->c, 13, 0, "a request of %u entries", count);
+    if (!count || count > PS_NOMINATE_FETCH_ENTRIES) return ps_fail(f->c, 13, 0, "a request of %u entries", count);
     open_request *r = add(f, id, count);
     if (!r) return ps_fail_memory(f->c, "a request");
     buf_u8(&b, PS_FRAME_FETCH);
@@ -165,7 +161,7 @@ static int take_data_head(ps_fetch *f, const u8 *head, size_t len, size_t left) 
     u32 id = rd_u32(&in);
     u16 entry = rd_u16(&in);
     u64 offset = rd_u64(&in);
-    if (!rd_ok(&in) || left > DATA_BYTES) return broken(f, "a data frame of a wrong length");
+    if (!rd_ok(&in) || left > PS_NOMINATE_DATA_BYTES) return broken(f, "a data frame of a wrong length");
     open_request *r = find(f, id, NULL);
     if (!r || entry >= r->count || r->entries[entry].settled) return broken(f, "data that was not asked for");
     wanted *e = &r->entries[entry];

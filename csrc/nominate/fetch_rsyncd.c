@@ -7,9 +7,6 @@
 #include "filelist/decoder.h"
 #include "wire/records.h"
 
-#define FETCH_ENTRIES 1024u
-#define MISSING_NO_FILE 1
-#define MISSING_OTHER 2
 #define APPEND_BLOCK 131072
 #define LIST_SPARE 1024u /* entries that a list may have beyond those asked for: directories on the way to them */
 
@@ -54,7 +51,7 @@ struct ps_rsyncd {
 };
 
 static bool read_entries(ps_rsyncd *r, u32 request, const u8 *data, size_t len, u32 count) {
-    if (!count || count > FETCH_ENTRIES || r->request_count == SESSION_REQUESTS) return false;
+    if (!count || count > PS_NOMINATE_FETCH_ENTRIES || r->request_count == SESSION_REQUESTS) return false;
     rsyncd_entry *grown = realloc(r->entries, (r->count + count) * sizeof *grown);
     if (!grown) return false;
     r->entries = grown;
@@ -181,7 +178,7 @@ static int ask(ps_rsyncd *r) {
             rsyncd_entry *e = &r->entries[i];
             if (e->settled || !same_name(r, e, path, len)) continue;
             if ((u64)f->size != e->size || f->mtime != e->mtime) {
-                missing(r, i, MISSING_OTHER);
+                missing(r, i, PS_MISSING_OTHER);
                 continue;
             }
             e->ndx = l->ndx_start + (i32)k;
@@ -191,7 +188,7 @@ static int ask(ps_rsyncd *r) {
         }
     }
     for (u32 i = 0; i < r->count; i++)
-        if (!r->entries[i].settled && r->entries[i].ndx < 0) missing(r, i, MISSING_NO_FILE);
+        if (!r->entries[i].settled && r->entries[i].ndx < 0) missing(r, i, PS_MISSING_NO_FILE);
     bool ok = !b.failed && mux_out_data(&r->out, b.data, b.len);
     buf_free(&b);
     return ok ? PS_OK : ps_fail_memory(r->c, "requests to an rsyncd");
@@ -214,7 +211,7 @@ static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     ps_reader in = rd_make(data, len);
     i32 ndx = rd_i32(&in);
     for (u32 i = 0; rd_ok(&in) && i < r->count; i++)
-        if (!r->entries[i].settled && r->entries[i].ndx == ndx) missing(r, i, MISSING_NO_FILE);
+        if (!r->entries[i].settled && r->entries[i].ndx == ndx) missing(r, i, PS_MISSING_NO_FILE);
     return PS_OK;
 }
 
@@ -313,7 +310,7 @@ static int take_tokens(ps_rsyncd *r) {
             /* Shorter than its entry said: what has not come is not to be had here. */
             for (u32 i = 0; i < r->count; i++) {
                 const rsyncd_entry *e = &r->entries[i];
-                if (!e->settled && e->ndx == r->entries[r->current].ndx) missing(r, i, MISSING_OTHER);
+                if (!e->settled && e->ndx == r->entries[r->current].ndx) missing(r, i, PS_MISSING_OTHER);
             }
             r->state = RSYNCD_SUM;
             return PS_OK;

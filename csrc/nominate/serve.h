@@ -6,14 +6,10 @@
 #include "filter/rules.h"
 
 #include "api/frames_api.h"
+#include "api/limits_api.h"
 #include "api/serve_api.h"
 
-#define SERVE_FRAME_BYTES 65536u
-#define SERVE_REQUEST_ENTRIES 8192u
-#define SERVE_WINDOW_ENTRIES 32768u
-#define SERVE_FETCH_ENTRIES 1024u
-#define SERVE_FETCH_WINDOW 64u
-#define SERVE_DATA_BYTES 61440u      /* of one data frame: whole pages, below the limit DATA_BYTES */
+#define SERVE_DATA_BYTES 61440u      /* of one data frame: whole pages, below PS_NOMINATE_DATA_BYTES */
 #define SERVE_WANTED_BYTES (1u << 20)
 
 /* Adds a file to the list for the indexer; what does not fit is asked for again by the client. */

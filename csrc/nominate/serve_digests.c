@@ -104,7 +104,7 @@ static int total_entries(ps_digester *d, ps_reader r, u16 runs, u32 *total) {
     for (u16 i = 0; i < runs; i++) {
         rd_u32(&r);
         *total += rd_u16(&r);
-        if (*total > SERVE_REQUEST_ENTRIES) return malformed(d, "too many entries");
+        if (*total > PS_NOMINATE_DIGEST_REQUEST_ENTRIES) return malformed(d, "too many entries");
     }
     return rd_ok(&r) ? PS_OK : malformed(d, "it ends too early");
 }
@@ -121,7 +121,7 @@ int ps_digester_ask(ps_digester *d, const u8 *data, size_t len) {
     if (d->head) memmove(d->queue, d->queue + d->head, (d->count - d->head) * sizeof *d->queue);
     d->count -= d->head;
     d->head = 0;
-    if (d->count + total > SERVE_WINDOW_ENTRIES) return malformed(d, "more is asked for than the window holds");
+    if (d->count + total > PS_NOMINATE_DIGEST_WINDOW_ENTRIES) return malformed(d, "more is asked for than the window holds");
     for (u16 i = 0; i < runs; i++) {
         i32 first = rd_i32(&r);
         u16 n = rd_u16(&r);
@@ -146,7 +146,7 @@ static int close_frame(ps_digester *d) {
 
 /* Room for a part of `n` bytes in a frame of this id. */
 static int open_frame(ps_digester *d, u32 id, size_t n) {
-    if (d->frame_open && (d->frame_id != id || buf_used(&d->frame) + n > SERVE_FRAME_BYTES) && close_frame(d) != PS_OK) return PS_FAIL;
+    if (d->frame_open && (d->frame_id != id || buf_used(&d->frame) + n > PS_NOMINATE_FRAME_BYTES) && close_frame(d) != PS_OK) return PS_FAIL;
     if (d->frame_open) return PS_OK;
     digests_put_start(&d->frame, id);
     d->frame_id = id;
@@ -170,7 +170,7 @@ static int put_head(ps_digester *d, const waiting_entry *e, digests_status statu
 
 static int put_runs(ps_digester *d, const waiting_entry *e, digests_part_kind kind, const u8 *data, u32 count) {
     const size_t width = digests_record_bytes((u8)kind);
-    const u32 most = (u32)((SERVE_FRAME_BYTES - 32) / width);
+    const u32 most = (u32)((PS_NOMINATE_FRAME_BYTES - 32) / width);
     for (u32 at = 0; at < count;) {
         u32 n = count - at < most ? count - at : most;
         if (open_frame(d, e->id, DIGESTS_RUN_HEAD_BYTES + n * width) != PS_OK) return PS_FAIL;
@@ -216,7 +216,7 @@ static int answer_new(ps_digester *d, waiting_entry *e) {
         if (x.size != (u64)f->size || x.mtime != f->mtime) return put_head(d, e, DIGESTS_CHANGED, NULL);
         return put_known(d, e, &x);
     }
-    if (d->pending_count >= SERVE_WINDOW_ENTRIES) return put_head(d, e, DIGESTS_NO, NULL);
+    if (d->pending_count >= PS_NOMINATE_DIGEST_WINDOW_ENTRIES) return put_head(d, e, DIGESTS_NO, NULL);
     e->path = arena_put(&d->paths, path, len);
     e->path_len = (u32)len;
     if (e->path == PS_NO_OFFSET || !push(&d->pending, &d->pending_count, &d->pending_cap, e))

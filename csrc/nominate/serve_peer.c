@@ -7,11 +7,6 @@
 
 #include "core/names.h"
 
-#define MISSING_NO_FILE 1
-#define MISSING_OTHER 2
-#define MISSING_DENIED 3
-#define MISSING_ERROR 4
-#define MISSING_UNKNOWN 5
 #define FRAMES_HELD 65536u
 
 typedef struct fetch_entry {
@@ -36,7 +31,7 @@ struct ps_peer {
     ps_peer_counts counts;
     u32 busy;
     bool bye;
-    fetch queue[SERVE_FETCH_WINDOW]; /* queue[0] is being answered */
+    fetch queue[PS_NOMINATE_FETCH_WINDOW]; /* queue[0] is being answered */
     u32 at;            /* its entry */
     int fd;            /* of that entry, -1 */
     u64 sent;          /* of its length */
@@ -129,14 +124,14 @@ static bool clean_path(const u8 *path, size_t len) {
 }
 
 static int take_fetch(ps_peer *p, const u8 *data, u32 len) {
-    if (p->counts.queued == SERVE_FETCH_WINDOW) return malformed(p, "too many are open");
+    if (p->counts.queued == PS_NOMINATE_FETCH_WINDOW) return malformed(p, "too many are open");
     fetch f = {.bytes = malloc(len + 1u)};
     if (!f.bytes) return ps_fail_memory(p->c, "a fetch");
     memcpy(f.bytes, data, len);
     ps_reader r = rd_make(f.bytes, len);
     f.id = rd_u32(&r);
     f.count = rd_u16(&r);
-    const char *wrong = !rd_ok(&r) ? "it ends too early" : !f.count || f.count > SERVE_FETCH_ENTRIES ? "its count is out of range" : NULL;
+    const char *wrong = !rd_ok(&r) ? "it ends too early" : !f.count || f.count > PS_NOMINATE_FETCH_ENTRIES ? "its count is out of range" : NULL;
     if (!wrong && !(f.entries = calloc(f.count, sizeof *f.entries))) {
         free(f.bytes);
         return ps_fail_memory(p->c, "a fetch");
@@ -190,7 +185,7 @@ int ps_peer_feed(ps_peer *p, const u8 *data, size_t len) {
 static int take_input(ps_peer *p) {
     const u8 *data;
     size_t n;
-    while (p->counts.queued < SERVE_FETCH_WINDOW && !mux_in_drained(&p->in) && !p->bye) {
+    while (p->counts.queued < PS_NOMINATE_FETCH_WINDOW && !mux_in_drained(&p->in) && !p->bye) {
         int status = mux_span(p->c, &p->in, &data, &n, on_message, p);
         if (status == PS_FAIL) return PS_FAIL;
         if (status == PS_OK && n) return ps_fail(p->c, 12, 0, "data outside a frame on a peer connection");
@@ -231,23 +226,23 @@ static int open_entry(ps_peer *p) {
     p->path[e->path_len] = 0;
     if (p->rules && (rules_path_excluded(p->rules, p->path, e->path_len, true) ||
                      rules_check_daemon(p->rules, p->path, e->path_len, false) < 0))
-        return MISSING_DENIED;
-    if (!p->index) return MISSING_UNKNOWN;
+        return PS_MISSING_DENIED;
+    if (!p->index) return PS_MISSING_UNKNOWN;
     struct stat st;
     p->fd = root_openat(p->root, p->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, 0);
-    if (p->fd < 0) return errno == EACCES || errno == EPERM ? MISSING_DENIED : errno == ENOENT || errno == ENOTDIR ? MISSING_NO_FILE : MISSING_ERROR;
-    if (fstat(p->fd, &st) != 0 || !S_ISREG(st.st_mode)) return MISSING_NO_FILE;
+    if (p->fd < 0) return errno == EACCES || errno == EPERM ? PS_MISSING_DENIED : errno == ENOENT || errno == ENOTDIR ? PS_MISSING_NO_FILE : PS_MISSING_ERROR;
+    if (fstat(p->fd, &st) != 0 || !S_ISREG(st.st_mode)) return PS_MISSING_NO_FILE;
     ps_index_entry x;
-    if (index_begin(p->index) != PS_OK) return MISSING_ERROR;
+    if (index_begin(p->index) != PS_OK) return PS_MISSING_ERROR;
     int found = index_lookup(p->index, p->path, e->path_len, &st, &x);
     bool same = found == PS_OK && e->digest && memcmp(x.root, f->bytes + e->digest, 32) == 0;
     index_end(p->index);
     if (found != PS_OK) {
         serve_want(&p->wanted, 0, p->path, e->path_len);
-        return MISSING_UNKNOWN;
+        return PS_MISSING_UNKNOWN;
     }
-    if (!same || e->offset + e->length > (u64)st.st_size) return MISSING_OTHER;
-    if (lseek(p->fd, (off_t)e->offset, SEEK_SET) < 0) return MISSING_ERROR;
+    if (!same || e->offset + e->length > (u64)st.st_size) return PS_MISSING_OTHER;
+    if (lseek(p->fd, (off_t)e->offset, SEEK_SET) < 0) return PS_MISSING_ERROR;
     return 0;
 }
 
@@ -266,7 +261,7 @@ static int put_data(ps_peer *p, const fetch_entry *e) {
     if (got <= 0) {
         b->len = start;
         close_file(p);
-        return put_missing(p, MISSING_ERROR);
+        return put_missing(p, PS_MISSING_ERROR);
     }
     size_t end = b->len + (size_t)got;
     b->len = start;

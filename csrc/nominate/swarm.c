@@ -204,7 +204,7 @@ static int send_ask(ps_swarm *s, u32 want) {
         u32 job = s->queue_head;
         swarm_job *j = &s->jobs[job];
         u64 bytes = answer_bytes(j);
-        if (count && s->window_bytes + bytes > SWARM_WINDOW_BYTES) break;
+        if (count && s->window_bytes + bytes > PS_NOMINATE_DIGEST_WINDOW_BYTES) break;
         s->window_bytes += bytes;
         s->window_entries++;
         unqueue_job(s);
@@ -235,7 +235,7 @@ static int send_ask(ps_swarm *s, u32 want) {
 int ps_swarm_ask(ps_swarm *s, bool flush) {
     if (take_jobs(s) != PS_OK) return PS_FAIL;
     while (s->queue_len && (flush || s->queue_len >= SWARM_ASK_ENTRIES) && s->ask_count < SWARM_ASKS &&
-           s->window_entries < SWARM_WINDOW_ENTRIES - SWARM_ASK_ENTRIES && s->window_bytes < SWARM_WINDOW_BYTES) {
+           s->window_entries < PS_NOMINATE_DIGEST_WINDOW_ENTRIES - SWARM_ASK_ENTRIES && s->window_bytes < PS_NOMINATE_DIGEST_WINDOW_BYTES) {
         if (send_ask(s, s->queue_len < SWARM_ASK_ENTRIES ? s->queue_len : SWARM_ASK_ENTRIES) != PS_OK) return PS_FAIL;
     }
     return PS_OK;
@@ -298,7 +298,7 @@ static int decided(ps_swarm *s, swarm_ask *a, u32 entry, bool joins, bool no_dig
 /* Reserves what a good answer brings. Counts follow from the file's size alone, which met its limits in the file list. */
 static bool prepare(swarm_job *j) {
     u64 pieces = piece_count((u64)j->size);
-    if (pieces > SWARM_PIECES) return false;
+    if (pieces > PS_NOMINATE_PIECES) return false;
     j->piece_count = (u32)pieces;
     if (pieces > 1 && !(j->pieces = malloc(pieces * 32))) return false;
     if (j->basis_size > 0 && j->size > 0) {

@@ -6,6 +6,7 @@
 #include "output/output.h"
 
 #include "api/frames_api.h"
+#include "api/limits_api.h"
 #include "api/swarm_api.h"
 
 /* What the swarm needs of the session; all of it outlives the swarm. */

@@ -29,7 +29,7 @@ static u32 bundle_new(ps_swarm *s, bool gaps) {
         s->bundle_cap = cap;
     }
     if (at == s->bundle_count) s->bundle_count++;
-    s->bundles[at] = (swarm_bundle){.gaps = gaps, .jobs = malloc(SWARM_BUNDLE_FILES * sizeof(u32))};
+    s->bundles[at] = (swarm_bundle){.gaps = gaps, .jobs = malloc(PS_NOMINATE_BUNDLE_FILES * sizeof(u32))};
     return s->bundles[at].jobs ? at : SWARM_NONE;
 }
 
@@ -48,8 +48,8 @@ static void bundle_put(ps_swarm *s, u32 bundle, u32 job, i64 size, u32 ranges) {
 
 /* Whether a bundle has room for another job, of `size` bytes in `ranges` ranges. */
 static bool has_room(ps_swarm *s, const swarm_bundle *b, u32 job, i64 size, u32 ranges) {
-    return b->count < (b->gaps ? SWARM_GAP_FILES : SWARM_BUNDLE_FILES) && b->bytes + size <= (i64)SWARM_BUNDLE_BYTES &&
-           b->ranges + ranges <= SWARM_FETCH_ENTRIES &&
+    return b->count < (b->gaps ? SWARM_GAP_FILES : PS_NOMINATE_BUNDLE_FILES) && b->bytes + size <= (i64)PS_NOMINATE_BUNDLE_BYTES &&
+           b->ranges + ranges <= PS_NOMINATE_FETCH_ENTRIES &&
            b->entry_bytes + ranges * entry_bytes(s, &s->jobs[job]) <= SWARM_ENTRY_BYTES;
 }
 
@@ -186,7 +186,7 @@ int ps_swarm_open_pieces(ps_swarm *s, u32 id, u32 job, u32 first, u32 last, u32 
     *taken = last;
     if (!j || j->state != JOB_LARGE || !j->out || first >= last || last > j->piece_count) return PS_DONE;
     ps_file *f = swarm_file(s, j, &list, path);
-    swarm_request *r = f ? request_new(s, id, SWARM_FETCH_ENTRIES) : NULL;
+    swarm_request *r = f ? request_new(s, id, PS_NOMINATE_FETCH_ENTRIES) : NULL;
     if (!r) return ps_fail_memory(s->p.c, "a request to a source");
     r->job = job;
     r->first = first;
@@ -194,7 +194,7 @@ int ps_swarm_open_pieces(ps_swarm *s, u32 id, u32 job, u32 first, u32 last, u32 
     size_t kept = kept_bytes(s, j), each = entry_bytes(s, j);
     u64 at = (u64)first << piece_log2((u64)j->size), len;
     while (out_missing(j->out, piece_end(j, last), &at, &len)) {
-        if (r->count == SWARM_FETCH_ENTRIES || (r->count + 1) * each > SWARM_ENTRY_BYTES) {
+        if (r->count == PS_NOMINATE_FETCH_ENTRIES || (r->count + 1) * each > SWARM_ENTRY_BYTES) {
             /* Ends with a whole piece: ranges of the piece that did not fit belong to the next request. */
             u32 stop = (u32)(at >> piece_log2((u64)j->size));
             u64 edge = (u64)stop << piece_log2((u64)j->size);

@@ -5,18 +5,11 @@
 #include "nominate/swarm.h"
 #include "output/basis.h"
 
-#define SWARM_CUT_OVER (256u * 1024u)
-#define SWARM_BUNDLE_BYTES (1024u * 1024u)
-#define SWARM_BUNDLE_FILES 256u
 #define SWARM_GAP_FILES 96u          /* files of one bundle of gaps: each holds a descriptor */
 #define SWARM_GAPS 64u               /* of one such file */
 #define SWARM_ENTRY_BYTES 60000u     /* of the paths and numbers of one request */
-#define SWARM_FETCH_ENTRIES 1024u
 #define SWARM_ASK_ENTRIES 1024u      /* of one digests? */
 #define SWARM_ASKS 64u               /* live requests for digests */
-#define SWARM_WINDOW_ENTRIES 32768u
-#define SWARM_WINDOW_BYTES (16u << 20)
-#define SWARM_PIECES (1u << 24)
 #define SWARM_PROGRESS 64u           /* requests that one batch of records may belong to */
 #define SWARM_OPEN_OUTPUTS 200u      /* large files in work at once: each holds a descriptor */
 #define SWARM_NONE UINT32_MAX

@@ -33,7 +33,7 @@ int swarm_ready(ps_swarm *s, u32 job) {
     if (gen_route_swarm(s->p.gen, j->ndx) != PS_OK) return PS_FAIL;
     count_transfer(s, j);
     if (!j->size) return make_empty(s, job);
-    if (j->basis_size <= 0 && j->size <= (i64)SWARM_CUT_OVER) return swarm_add_to_bundle(s, job);
+    if (j->basis_size <= 0 && j->size <= (i64)PS_NOMINATE_CUT_OVER_BYTES) return swarm_add_to_bundle(s, job);
     swarm_queue_local(s, job);
     return PS_OK;
 }
@@ -295,7 +295,7 @@ static int announce_runs(ps_swarm *s) {
             i64 here = 0;
             if (end > (u64)j->size) end = (u64)j->size;
             for (u64 a = begin; out_missing(j->out, end, &a, &len); a += len) here += (i64)len;
-            if (!here && bytes >= (i64)SWARM_BUNDLE_BYTES) break;
+            if (!here && bytes >= (i64)PS_NOMINATE_BUNDLE_BYTES) break;
             bytes += here;
             if (here) last = piece + 1, span = (i64)(end - ((u64)first << bits));
         }

@@ -3,19 +3,7 @@
 #define PS_MUX_H
 #include "core/context.h"
 
-#define PS_MUX_BASE 7
-/* message codes; 1..8 are log codes */
-#define PS_MSG_DATA 0
-#define PS_MSG_REDO 9
-#define PS_MSG_STATS 10
-#define PS_MSG_IO_ERROR 22
-#define PS_MSG_IO_TIMEOUT 33
-#define PS_MSG_NOOP 42
-#define PS_MSG_ERROR_EXIT 86
-#define PS_MSG_SUCCESS 100
-#define PS_MSG_DELETED 101
-#define PS_MSG_NO_SEND 102
-#define PS_MSG_NOMINATE 117 /* the extension's frames */
+#include "api/mux_api.h"
 
 /* Input: raw bytes of one feed call, demultiplexed in place. Data payload is offered as spans; records that must be
  * contiguous are read through `stage`, which mux_fill copies payload into. */

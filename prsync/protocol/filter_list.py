@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 from prsync.errors import ExitCode, ProtocolVersionError, StreamError
 from prsync.protocol import filter_syntax as syntax
+from prsync.protocol import limits
 from prsync.protocol.filter_syntax import Rule
 from prsync.protocol.filters import FilterParser
 
-LIMIT_RULE = 5119  # bytes of one rule: BIGPATHBUFLEN - 1
-LIMIT_RULES = 1_000_000  # rules of one list
-LIMIT_TEXT = 64 * 1024 * 1024  # bytes of one list
 _MAX_PREFIX = 15
 
 
@@ -90,14 +88,14 @@ class FilterListDecoder:
             if length == 0:
                 self._pending = b""
                 return data[at + 4 :]
-            self._total += length
-            if length > LIMIT_RULE:
+            if length > limits.RULE_BYTES:  # exclude.c:recv_filter_list: BIGPATHBUFLEN
                 raise StreamError("buffer overflow: recv_rules", ExitCode.MEMORY)
-            if len(self.texts) >= LIMIT_RULES or self._total > LIMIT_TEXT:
+            if len(self.texts) >= limits.RULES or self._total + length > limits.RULES_BYTES:
                 raise StreamError("the remote sends too many filter rules", ExitCode.MEMORY)
             if len(data) - at - 4 < length:
                 break
             self.texts.append(data[at + 4 : at + 4 + length])
+            self._total += length
             at += 4 + length
         self._pending = data[at:]
         return None

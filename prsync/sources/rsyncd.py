@@ -20,6 +20,7 @@ from prsync.engine.fetch import Memory, RsyncdFetch
 from prsync.engine.native import lib
 from prsync.errors import SocketError, StreamError
 from prsync.net.handshake import Handshake, Login
+from prsync.protocol import limits
 from prsync.protocol.negotiation import Compat, Negotiated, Wishes
 from prsync.sources.base import Entry, Flush, SlotFree, SourceRefused, SourceSettings, below, decode_entries, encode_entry
 from prsync.sources.connection import HANDSHAKE_SECONDS, no_password, open_connection
@@ -30,7 +31,6 @@ WHOLE_ARGUMENTS = (b"--server", b"--sender", b"-Re.LsfxCIvu", b"--no-implied-dir
 RANGE_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvu", b".")
 EMPTY_FILTER_LIST = bytes(4)
 SESSION_REQUESTS = 8
-PASSED_OVER = 1 << 20  # bytes between two ranges that cost less than another connection
 SUMS = {"xxh128": "XXH128", "xxh3": "XXH3", "xxh64": "XXH64", "md5": "MD5", "md4": "MD4", "sha1": "SHA1", "none": "NONE"}
 CLOSE_NOW = struct.pack("ii", 1, 0)
 
@@ -59,7 +59,7 @@ def parts_of(entries: list[Entry]) -> list[Part]:
         return [Part(0, entries, False, True)]
     starts = [0]
     for number, (one, other) in enumerate(pairwise(entries), 1):
-        if other.offset - one.offset - one.length > PASSED_OVER:
+        if other.offset - one.offset - one.length > limits.PASSED_OVER_BYTES:
             starts.append(number)
     ends = [*starts[1:], len(entries)]
     return [Part(start, entries[start:end], True, end == len(entries)) for start, end in zip(starts, ends, strict=True)]

@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from prsync.engine import swarm as core
 from prsync.engine.context import Event, Status
+from prsync.engine.native import lib
 from prsync.engine.receiving import Receiving
 from prsync.protocol import limits
 from prsync.protocol.frames import Nomination, OriginPlace, Report, SourceKind, SourceReport, encode_frame
@@ -24,7 +26,7 @@ from prsync.swarm.scheduler import Policy, Scheduler
 from prsync.swarm.settings import Settings
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, TakeOver, Unit, UnitKind
 
-MSG_NOMINATE = 117
+MSG_NOMINATE: Final[int] = lib.PS_MSG_NOMINATE
 STEPS_PER_TURN = 64
 LOCAL_BYTES_PER_TURN = 8 << 20  # sources are heard in between
 REPORT_SECONDS = 3.0

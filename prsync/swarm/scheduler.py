@@ -21,7 +21,6 @@ WINDOW = 4  # requests that a source holds at once
 REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
 REQUEST_BYTES_MAX = 16 << 20
 STEAL_GAIN = 1.5  # stealing must make the work end this much sooner
-SPARSE_SECONDS = 2.0  # for which small gaps wait for peers before a stock rsyncd is asked for them
 FAILURES_MAX = 3
 REFUSALS_MAX = 8  # of a source that is busy whenever it is asked
 
@@ -246,7 +245,7 @@ class Scheduler:
         peers = [s for s in self.sources.values() if s.kind != SourceKind.RSYNCD and not s.origin and self._usable(s, now)]
         able = [s for s in peers if self._may_have(s, unit) and (not s.requests or now - s.last_progress < 2 * REQUEST_SECONDS)]
         waiting = sum(u.size for u in self.waiting if u.sparse)
-        return bool(able) and waiting / sum(s.speed for s in able) < SPARSE_SECONDS
+        return bool(able) and waiting / sum(s.speed for s in able) < limits.SPARSE_SECONDS
 
     def _portion(self, source: Source, unit: Unit) -> Unit:
         """As much of a run of pieces as this source should get at once; the rest goes back in front."""

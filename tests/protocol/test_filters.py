@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from prsync.engine.native import lib
 from prsync.errors import FileError, ProtocolVersionError, PrsyncError, StreamError, UsageError
 from prsync.protocol import filter_syntax as syntax
+from prsync.protocol import limits
 from prsync.protocol.filter_list import FilterListDecoder, FilterTraits, client_filter_list, list_is_due, server_filter_rules
 from prsync.protocol.filter_syntax import CvsSources, Rule
 from prsync.protocol.filters import FilterParser, daemon_rules
@@ -304,6 +305,17 @@ def test_filter_list_decoder_any_chunks_give_the_same_rules(texts: list[bytes], 
         else:
             assert left is None
     assert decoder.texts == texts
+
+
+def test_filter_list_decoder_more_text_than_the_limit_is_refused_however_it_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RULES_BYTES", 8)
+    rule = (4).to_bytes(4, "little") + b"- ab"
+    decoder = FilterListDecoder()
+    for byte in rule * 2:
+        assert decoder.feed(bytes((byte,))) is None
+    assert decoder.texts == [b"- ab"] * 2
+    with pytest.raises(StreamError, match="too many filter rules"):
+        decoder.feed(rule)
 
 
 def test_filter_list_decoder_over_long_rule_is_refused_before_it_is_read() -> None:

@@ -6,18 +6,21 @@ What is read ahead goes on to the sender's pump: `rest` is a valid stream again.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from typing import Final
 
+from prsync.engine.native import lib
 from prsync.errors import StreamError
+from prsync.protocol.filter_list import FilterListDecoder
 from prsync.protocol.limits import FRAME_BYTES
 from prsync.session.daemon.admission.text_phase import TextStream
 
-# Message codes (csrc/wire/mux.h); those below 9 are log codes.
-MSG_DATA, MSG_ERROR, MSG_IO_TIMEOUT, MSG_ERROR_EXIT, MSG_NOMINATE = 0, 3, 33, 86, 117
-MPLEX_BASE = 7  # io.h: what is added to a message's code on the wire
+MSG_DATA: Final[int] = lib.PS_MSG_DATA
+MSG_ERROR: Final[int] = lib.PS_LOG_ERROR  # codes below 9 are log codes
+MSG_IO_TIMEOUT: Final[int] = lib.PS_MSG_IO_TIMEOUT
+MSG_ERROR_EXIT: Final[int] = lib.PS_MSG_ERROR_EXIT
+MSG_NOMINATE: Final[int] = lib.PS_MSG_NOMINATE
+MPLEX_BASE: Final[int] = lib.PS_MUX_BASE
 FRAMES_HELD = 16  # of the extension, before the transfer
-RULE_LIMIT = 5120  # bytes of one rule (exclude.c:recv_filter_list)
-RULES_LIMIT = 16 << 20  # bytes of all of them
 NAME_LIMIT = 4095  # bytes of one name of --files-from; longer ones are cut, as rsync does
 
 
@@ -67,6 +70,14 @@ class MuxInput:
             raise StreamError("the client's names begin within a frame")
         return self.text.word(NAME_LIMIT)
 
+    def take(self) -> bytes:
+        """Some bytes, at least one."""
+        if not self.ready:
+            self._more()
+        data = bytes(self.ready)
+        self.ready.clear()
+        return data
+
     def _more(self) -> None:
         while not self.left:
             word = struct.unpack("<I", self.text.exactly(4))[0]
@@ -86,11 +97,10 @@ class MuxInput:
         self.left -= len(data)
 
 
-def read_filter_list(source: MuxInput) -> Iterator[bytes]:
-    """The rules of a client's filter list (exclude.c:recv_filter_list). Raises StreamError."""
-    total = 0
-    while size := struct.unpack("<i", source.exactly(4))[0]:
-        total += size
-        if not 0 < size < RULE_LIMIT or total > RULES_LIMIT:
-            raise StreamError("the client's filter list has an over-long rule")
-        yield source.exactly(size)
+def read_filter_list(source: MuxInput) -> list[bytes]:
+    """The rules of a client's filter list. Raises StreamError."""
+    decoder = FilterListDecoder()
+    while (rest := decoder.feed(source.take())) is None:
+        pass
+    source.ready += rest
+    return decoder.texts

@@ -16,6 +16,7 @@ from prsync.engine.rules import RuleSet
 from prsync.engine.sending import Send
 from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.options.model import Options, as_bytes
+from prsync.protocol import limits
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.protocol.filters import FilterParser
 from prsync.protocol.negotiation import Negotiated
@@ -24,8 +25,6 @@ from prsync.session.daemon.process.connection import Entered, Worker
 from prsync.session.daemon.transfer.arguments import Expander, clean_path, open_beneath, split_at_module
 from prsync.session.daemon.transfer.input import MuxInput, read_filter_list
 from prsync.transfer.sender import Sender
-
-MERGE_FILE_LIMIT = 16 << 20
 
 
 class SenderJob:
@@ -176,8 +175,8 @@ class SenderJob:
     def _read_beneath(self, path: bytes) -> bytes:
         number = open_beneath(self.entered.root, path, os.O_RDONLY)
         with os.fdopen(number, "rb") as file:
-            text = file.read(MERGE_FILE_LIMIT + 1)
-        if len(text) > MERGE_FILE_LIMIT:
+            text = file.read(limits.RULES_BYTES + 1)
+        if len(text) > limits.RULES_BYTES:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
         return text
 
