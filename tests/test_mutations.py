@@ -9,7 +9,6 @@ import os
 import pathlib
 import random
 import shutil
-import socket
 import struct
 import time
 
@@ -20,9 +19,6 @@ from mutation.findings import Findings, alarm_in
 from mutation.mutate import change_frames, frames_start, mutate, split_frames
 from mutation.play import Proxy, Recording
 from mutation.scenes import OURS, Scene, StockDaemon, record, record_pulls, unsanitized
-
-from prsync.session.client.pump import Wire, run_pull
-from prsync.transfer.pump import Want
 
 SANITIZED = "PRSYNC_SANITIZED" in os.environ
 SECONDS = float(os.environ.get("PRSYNC_MUTATION_SECONDS", "20"))
@@ -85,44 +81,6 @@ def test_recorded_session_played_unchanged_comes_to_its_end(scene: Scene, record
     assert not findings.found
     assert b"Total file size" in cases.output.read_bytes() and b"rsync error" not in cases.output.read_bytes()
     assert (cases.destination / "large").read_bytes() == (scene.tree / "large").read_bytes()
-
-
-class Wedged:
-    """A remote that has said its last and closed the connection while we have more to say. See session/client/pump.py."""
-
-    ended = True
-    buffer = bytearray(10)
-
-    def __init__(self) -> None:
-        self.left = b"x" * 1000
-
-    def output(self) -> memoryview:
-        return memoryview(self.left)
-
-    def sent(self, count: int) -> None:
-        self.left = self.left[count:]
-
-    def room(self) -> memoryview:
-        return memoryview(self.buffer)
-
-    def received(self, count: int) -> None:
-        assert not count
-
-    def run(self) -> Want:
-        return Want.NOTHING
-
-    def settle(self) -> bool:
-        return False
-
-
-def test_client_ends_when_the_remote_has_gone_after_its_goodbye() -> None:
-    """Found by a mutation: it tried to send for ever."""
-    ours, theirs = socket.socketpair()
-    theirs.close()
-    wedged = Wedged()
-    run_pull(Wire(ours, wedged, 0, b"", b""))  # type: ignore[arg-type]
-    assert not wedged.left
-    ours.close()
 
 
 def message(code: int, data: bytes) -> bytes:

@@ -38,6 +38,8 @@ const uint8_t *ps_receiving_out(ps_receiving *p, size_t *len);
 void ps_receiving_sent(ps_receiving *p, size_t n);
 /* Data (filter rules, names of --files-from) and messages (frames of the extension) of Python's own. */
 int ps_receiving_put(ps_receiving *p, const uint8_t *data, size_t n);
+/* Bytes outside of the multiplexed stream, between what was put before and after: names of --files-from before protocol 31. */
+int ps_receiving_put_plain(ps_receiving *p, const uint8_t *data, size_t n);
 int ps_receiving_put_message(ps_receiving *p, uint32_t code, const uint8_t *data, size_t n);
 
 /* Ends at once: temporary files are removed, or kept as --partial and --partial-dir have it. exit_code (0: none) is told to

@@ -403,6 +403,11 @@ int ps_receiving_put(ps_receiving *p, const uint8_t *data, size_t n) {
     return mux_out_data(&p->out, data, n) ? PS_OK : ps_fail_memory(p->c, "output for the remote");
 }
 
+int ps_receiving_put_plain(ps_receiving *p, const uint8_t *data, size_t n) {
+    mux_out_close_frame(&p->out);
+    return buf_put(&p->out.out, data, n) ? PS_OK : ps_fail_memory(p->c, "output for the remote");
+}
+
 int ps_receiving_put_message(ps_receiving *p, uint32_t code, const uint8_t *data, size_t n) {
     return mux_out_message(&p->out, code, data, n) ? PS_OK : ps_fail_memory(p->c, "output for the remote");
 }

@@ -17,18 +17,18 @@ from prsync.options.operands import Target, Way, transfer_target
 from prsync.privileges import read_umask
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.session.client.output import Output
-from prsync.session.client.session import Request
+from prsync.session.client.run import Run
 
 PASSWORD_BYTES = 511
 
 
-def make_request(options: Options, output: Output) -> Request:
+def make_run(options: Options, output: Output) -> Run:
     """Raises UsageError and UnsupportedError before anything is connected."""
     environment = os.environ
     target = pull_from_daemon(options)
     if options.logfile_name:
         output.open_log(options.logfile_name)
-    return Request(
+    return Run(
         options=options,
         target=target,
         route=route_of(options),

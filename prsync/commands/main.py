@@ -158,7 +158,7 @@ def _run_control(words: Sequence[str]) -> int:
 
 
 def _run_client(options: Options) -> int:
-    from prsync.commands.client_environment import make_request
+    from prsync.commands.client_environment import make_run
     from prsync.session.client.output import Output
     from prsync.session.client.session import run_client
 
@@ -166,9 +166,9 @@ def _run_client(options: Options) -> int:
     lines = _Buffered(STDOUT, OUTPUT_BUFFER if options.outbuf == "B" else 0)
     output = Output(options, _charset(), lines.write, lambda data: _write(STDERR, data))
     try:
-        request = make_request(options, output)
+        run = make_run(options, output)
         try:
-            code = run_client(request)
+            code = run_client(run)
             told = False
         except PrsyncError as error:
             # What ended the remote is in its own messages, the exit code's line among them.

@@ -71,6 +71,10 @@ class Receiving:
         """Data of our own in the stream: filter rules, names of --files-from."""
         self.context.check(lib.ps_receiving_put(self.handle, data, len(data)))
 
+    def put_plain(self, data: bytes) -> None:
+        """Bytes outside of the multiplexed stream, in their place in the output: names before protocol 31."""
+        self.context.check(lib.ps_receiving_put_plain(self.handle, data, len(data)))
+
     def put_message(self, code: int, data: bytes) -> None:
         """A message beside the data: frames of the extension."""
         self.context.check(lib.ps_receiving_put_message(self.handle, code, data, len(data)))

@@ -8,6 +8,7 @@ import socket
 from prsync.errors import PrsyncError, SocketError, StartError
 from prsync.net.connect import FAMILIES, connect
 from prsync.net.handshake import Handshake, Login
+from prsync.net.streams import SocketStream
 from prsync.protocol.negotiation import Negotiated, Wishes
 from prsync.sources.addresses import ForbiddenSource, check_address
 from prsync.sources.base import SourceRefused, SourceSettings
@@ -76,11 +77,12 @@ def no_password() -> bytes:
 
 
 def enter_peer(connection: socket.socket, module: bytes, login: Login, seconds: float = HANDSHAKE_SECONDS) -> Handshake:
-    """The blocking handshake of a peer connection, up to the first frame. Raises StartError and its kin.
+    """The handshake of a peer connection, up to the first frame; the socket is non-blocking from then on. Raises StartError and
+    its kin.
 
     `Handshake.rest` holds what the daemon has sent already.
     """
-    handshake = Handshake(connection, seconds)
+    handshake = Handshake(SocketStream(connection), seconds)
     if not handshake.enter(module, login, swarm=True, show=lambda line: None):
         raise SourceRefused("the daemon ended the connection")
     negotiated: Negotiated = handshake.negotiate([*PEER_ARGUMENTS, module + b"/"], None, Wishes(handshake.protocol))

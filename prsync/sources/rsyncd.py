@@ -20,6 +20,7 @@ from prsync.engine.fetch import Memory, RsyncdFetch
 from prsync.engine.native import lib
 from prsync.errors import SocketError, StreamError
 from prsync.net.handshake import Handshake, Login
+from prsync.net.streams import SocketStream
 from prsync.protocol import limits
 from prsync.protocol.negotiation import Compat, Negotiated, Wishes
 from prsync.sources.base import Entry, Flush, SlotFree, SourceRefused, SourceSettings, below, decode_entries, encode_entry
@@ -137,7 +138,6 @@ class RsyncdSource:
         engine.part(part.first, part.last)
         for other, each in shared[1:]:
             engine.add(other, len(each.entries), encode_entries(each.entries))
-        connection.setblocking(False)
         if part.cut:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, CLOSE_NOW)
         stream = trio.socket.from_stdlib_socket(connection)
@@ -158,7 +158,7 @@ class RsyncdSource:
         module = self._settings.url.module.encode("utf-8", "surrogateescape")
         connection = open_connection(self._settings)
         try:
-            handshake = Handshake(connection, HANDSHAKE_SECONDS)
+            handshake = Handshake(SocketStream(connection), HANDSHAKE_SECONDS)
             if not handshake.enter(module, Login(b"", no_password), swarm=False, show=lambda line: None):
                 raise SourceRefused(f"{self._settings.url}: the daemon ended the connection")
             if handshake.protocol < OLDEST_PROTOCOL:
@@ -170,7 +170,8 @@ class RsyncdSource:
             negotiated = handshake.negotiate([*arguments, path], None, Wishes(handshake.protocol, compress_choice="none"))
             wanted = dict.fromkeys(entry.path for entry in part.entries)
             names = b"" if part.cut else b"".join(name + b"\0" for name in wanted) + b"\0"
-            connection.sendall(_data_frames(EMPTY_FILTER_LIST) + (_data_frames(names) if negotiated.protocol >= 31 else names))
+            named = _data_frames(names) if negotiated.protocol >= 31 else names
+            handshake.channel.send(_data_frames(EMPTY_FILTER_LIST) + named)
         except BaseException:
             connection.close()
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 from prsync.errors import UsageError
 from prsync.options.model import Options, as_bytes
@@ -12,6 +13,7 @@ from prsync.privileges import open_trusted
 from prsync.protocol.filter_list import FilterTraits
 from prsync.protocol.filter_syntax import DIRECTORY, PERISHABLE, CvsSources, Rule
 from prsync.protocol.filters import FilterParser
+from prsync.session.client.run import Run
 
 
 def parse_rules(options: Options, cvs: Callable[[], CvsSources]) -> FilterParser:
@@ -30,6 +32,17 @@ def parse_rules(options: Options, cvs: Callable[[], CvsSources]) -> FilterParser
         else:
             getattr(parser, kind)(raw)
     return parser
+
+
+class Prepared(NamedTuple):
+    """What is read before anything is connected: rules and names."""
+
+    rules: FilterParser
+    names: list[bytes] | None
+
+
+def prepare(run: Run) -> Prepared:
+    return Prepared(parse_rules(run.options, run.cvs_sources), read_names(run.options))
 
 
 def traits(options: Options, protocol: int) -> FilterTraits:

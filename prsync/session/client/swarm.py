@@ -1,4 +1,4 @@
-"""A pull's swarm, and the session's loop over two connections, the origin's and the fetcher's.
+"""A pull's swarm beside its session: frames, the nomination, and what the session's loop asks of it.
 
 Imported only where the origin has agreed on nominate/1, so that other pulls do not pay for it.
 """
@@ -16,19 +16,18 @@ from prsync.engine.numbers import big_num
 from prsync.errors import ExitCode, SocketError, StartError, StreamError
 from prsync.net.connect import Route, connect
 from prsync.net.handshake import Login
+from prsync.net.streams import SocketStream, Stream
 from prsync.options.model import Options, as_bytes
 from prsync.options.operands import Target
 from prsync.protocol import limits
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import FrameType, Hello, Nomination, SourceReport, UnknownFrame, Verdict, decode_frame, encode_frame
-from prsync.session.client.pump import Wire
 from prsync.session.client.swarm_eligibility import module_prefix
 from prsync.sources.addresses import SourceURL
 from prsync.sources.connection import HANDSHAKE_SECONDS, enter_peer, stated_address
 from prsync.swarm.control import MSG_NOMINATE, SwarmControl
 from prsync.swarm.fetcher import FetcherHandle
 from prsync.swarm.settings import Settings
-from prsync.transfer.pump import Want
 from prsync.transfer.receiver import Receiver
 
 
@@ -43,15 +42,17 @@ class ClientSwarm:
         route: Route,
         fetcher: FetcherHandle,
         login: Login | None,
+        address: str,
         warn: Callable[[str], None],
     ) -> None:
-        """`login`: what the origin has been answered, None where it asked for none."""
+        """`login`: what the origin has been answered, None where it asked for none. `address`: of the session's connection."""
         self._receiver = receiver
         self._options = options
         self._target = target
         self._route = route
         self._fetcher = fetcher
         self._login = login
+        self._address = address
         self._warn = warn
         self._states = FrameStates(State.CLIENT_AGREED)
         self.no_data = False
@@ -61,30 +62,30 @@ class ClientSwarm:
 
     # ---- frames --------------------------------------------------------------------------------
 
-    def event(self, event: Event, wire: Wire) -> None:
+    def event(self, event: Event) -> None:
         if event.kind == receiving.FRAME:
-            self._frame(event.text, wire)
+            self._frame(event.text)
         elif self.control is not None:
             self.control.event(event)
 
-    def _frame(self, payload: bytes, wire: Wire) -> None:
+    def _frame(self, payload: bytes) -> None:
         frame = decode_frame(payload)
         if not self._states.receive(payload[0]):
             return
         if isinstance(frame, Hello):
             self.no_data = frame.no_data
         elif isinstance(frame, Nomination):
-            self._nominated(frame, wire)
+            self._nominated(frame)
         elif isinstance(frame, UnknownFrame) and payload[0] == FrameType.DIGESTS:
             raise StreamError("the origin answered a request for digests before there was one")
 
-    def _nominated(self, nomination: Nomination, wire: Wire) -> None:
+    def _nominated(self, nomination: Nomination) -> None:
         """Without a mirror the session is a classic one."""
         if not nomination.mirrors:
             self._receiver.context.options.swarm = 0
             self._require_mirrors()
             return
-        settings = self._settings(wire)
+        settings = self._settings()
         receiver = self._receiver
         self.control = SwarmControl(
             receiver.core, self._fetcher, settings, nomination, self.no_data, receiver.drain, self._warn, time.monotonic()
@@ -96,17 +97,12 @@ class ClientSwarm:
         if self._options.mirrors == "only":
             raise StartError("prsync: --mirrors=only: the origin nominated no mirror; use --mirrors=auto to take its own data")
 
-    def _settings(self, wire: Wire) -> Settings:
+    def _settings(self) -> Settings:
         target, route, options = self._target, self._route, self._options
         module = target.paths[0].partition("/")[0]
         proxy = route.proxy
-        try:
-            name = wire.connection.getpeername()
-        except OSError as error:
-            raise SocketError(f"rsync: [receiver] read error: {error.strerror} ({error.errno})") from None
-        origin = name[0] if isinstance(name, tuple) else "127.0.0.1"
-        if proxy is not None:  # whose own address that was
-            origin = stated_address(target.host)
+        # Behind a proxy the connection's other end is the proxy's.
+        origin = self._address if proxy is None else stated_address(target.host)
         return Settings(
             origin_url=str(SourceURL("rsync", target.host, target.port, module)),
             origin_address=origin,
@@ -133,11 +129,36 @@ class ClientSwarm:
             connection.close()
             raise
 
-    # ---- the loop ------------------------------------------------------------------------------
+    # ---- beside the session's loop ---------------------------------------------------------------
 
-    def run(self, wire: Wire) -> None:
-        """Until everything is settled. The origin's session may have ended long before."""
-        _Loop(wire, self).run()
+    @property
+    def holds_time(self) -> bool:
+        """While mirrors deliver, the origin may have nothing to say for long: it is kept awake by keep-alives."""
+        return self.control is not None and not self.control.scheduler.done
+
+    def turn(self, idle: bool, now: float) -> bool:
+        if self.control is None:
+            return False
+        busy = self.control.turn(idle, now)
+        if self.control.wants_to_write:
+            self.control.writable()
+        return busy
+
+    def watched(self) -> tuple[int, int]:
+        if self.control is None:
+            return -1, 0
+        return self.control.fileno(), select.POLLIN | (select.POLLOUT if self.control.wants_to_write else 0)
+
+    def ready(self, now: float) -> bool:
+        return self.control is not None and self.control.readable(now)
+
+    def wake_at(self, now: float) -> float | None:
+        return None if self.control is None else self.control.wake_at(now)
+
+    # ---- the end ---------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Everything is settled; the origin's session may have ended long before."""
         if self.control is not None:
             self.control.end()
 
@@ -153,84 +174,14 @@ class ClientSwarm:
         return [_source_line(report, why, human_readable) for report, why in outcomes]
 
 
-class _Loop:
-    def __init__(self, wire: Wire, swarm: ClientSwarm) -> None:
-        self.wire = wire
-        self.swarm = swarm
-        self.poller = select.poll()
-        self.asked: dict[int, int] = {}
-        self.session_open = True
-        self.fetcher = -1  # the descriptor that is watched
-
-    def run(self) -> None:
-        self.wire.start()
-        while True:
-            need = self.wire.receiver.run()
-            now = time.monotonic()
-            control = self.swarm.control
-            busy = control.turn(need is Want.INPUT, now) if control else False
-            if self.session_open and self.wire.wants_to_send():
-                self.wire.send_some()
-            if control and control.wants_to_write:
-                control.writable()
-            if need is Want.NOTHING and not self.wire.wants_to_send():
-                return
-            if self._take(need, control, now) or busy or (need is Want.OUTPUT and not self.wire.wants_to_send()):
-                continue
-            self._wait(need, control, now)
-
-    def _take(self, need: Want, control: SwarmControl | None, now: float) -> bool:
-        took = control.readable(now) if control else False
-        if need is not Want.NOTHING and self.session_open:
-            if self.wire.receiver.ended:
-                # The goodbye is said; what is left to do is the swarm's. The daemon closes when it likes.
-                self._leave_session()
-            else:
-                took = self.wire.receive_some() or took
-        return took
-
-    def _leave_session(self) -> None:
-        while self.wire.wants_to_send() and self.wire.send_some():
-            pass
-        self.session_open = False
-        self._watch(self.wire.connection.fileno(), 0)
-
-    def _watch(self, descriptor: int, wanted: int) -> None:
-        if self.asked.get(descriptor, 0) == wanted:
-            return
-        if not wanted:
-            self.poller.unregister(descriptor)
-        else:
-            self.poller.register(descriptor, wanted)
-        self.asked[descriptor] = wanted
-
-    def _watch_fetcher(self, control: SwarmControl) -> None:
-        """It may end, and another take its place."""
-        descriptor = control.fileno()
-        if self.fetcher >= 0 and descriptor != self.fetcher:
-            self._watch(self.fetcher, 0)
-        self.fetcher = descriptor
-        if descriptor >= 0:
-            self._watch(descriptor, select.POLLIN | (select.POLLOUT if control.wants_to_write else 0))
-
-    def _wait(self, need: Want, control: SwarmControl | None, now: float) -> None:
-        if self.session_open:
-            reads = select.POLLIN if need is not Want.NOTHING else 0
-            writes = select.POLLOUT if self.wire.wants_to_send() else 0
-            self._watch(self.wire.connection.fileno(), reads | writes)
-        limits = [limit for limit in (self.wire.wait_limit() if self.session_open else None,) if limit is not None]
-        if control:
-            self._watch_fetcher(control)
-            wake = control.wake_at(now)
-            limits += [] if wake is None else [max(wake - now, 0.0)]
-        self.poller.poll(min(limits) * 1000 + 1 if limits else None)
-        if self.session_open and self.wire.timeout:
-            now = time.monotonic()
-            if not self.wire.receive_some():
-                # While mirrors deliver, the origin may have nothing to say for long: it is kept awake by keep-alives.
-                if control is None or control.scheduler.done:
-                    self.wire.check_time(now)
-                self.wire.keep_alive(now)
+def address_of(stream: Stream) -> str:
+    """The address at a connection's other end. Raises SocketError."""
+    assert isinstance(stream, SocketStream)
+    try:
+        name = stream.connection.getpeername()
+    except OSError as error:
+        raise SocketError(f"rsync: [receiver] read error: {error.strerror} ({error.errno})") from None
+    return name[0] if isinstance(name, tuple) else "127.0.0.1"
 
 
 def _source_line(report: SourceReport, why: str, human_readable: int) -> str:

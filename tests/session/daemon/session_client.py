@@ -6,6 +6,7 @@ import socket
 import struct
 
 from prsync.net.handshake import Handshake, Login
+from prsync.net.streams import SocketStream
 from prsync.protocol.frames import Hello, Nomination, decode_frame, encode_frame
 from prsync.protocol.negotiation import Wishes
 from prsync.sources.connection import no_password
@@ -24,10 +25,11 @@ class SessionClient:
 
     def __init__(self, port: int, module: bytes, arguments: bytes = b"-re.LsfxCIvuQ", path: bytes = b"") -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self.handshake = Handshake(self.sock, 20)
+        self.handshake = Handshake(SocketStream(self.sock), 20)
         assert self.handshake.enter(module, Login(b"", no_password), swarm=True, show=lambda line: None)
         words = [b"--server", b"--sender", arguments, b".", module + b"/" + path]
         self.negotiated = self.handshake.negotiate(words, None, Wishes(self.handshake.protocol))
+        self.sock.settimeout(20)
         self.raw = bytearray(self.handshake.rest)
         self.messages: list[tuple[int, bytes]] = []
 

@@ -14,6 +14,7 @@ from prsync.engine.flist import Root
 from prsync.engine.rules import RuleSet
 from prsync.engine.serve import ASK, Peer
 from prsync.errors import ExitCode, PrsyncError, SocketError, StartError, StreamError
+from prsync.net.streams import SocketStream
 from prsync.options.model import as_text
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, ControlFrame, Hello, Lease, Probe, Report, decode_frame, encode_frame
@@ -23,7 +24,7 @@ from prsync.session.daemon.nominate.offer import Extension
 from prsync.session.daemon.process.connection import Entered, Worker, linger
 from prsync.session.daemon.transfer.arguments import Received
 from prsync.session.daemon.transfer.negotiation import negotiate, tell_failure
-from prsync.session.socket_pump import SocketPump, run_pump
+from prsync.session.loop import Loop, Ticks
 from prsync.transfer.messages import exit_code
 from prsync.transfer.pump import Want
 from prsync.transfer.read_ahead import ReadAhead
@@ -160,11 +161,11 @@ class PeerPump:
             case Bye():
                 pass
 
-    def log_line(self, pump: SocketPump) -> str:
+    def log_line(self, loop: Loop) -> str:
         """As of a transfer, so that statistics over the log stay true; total size is that of the file data sent."""
         counts = self._peer.counts
         ranges = f"{counts.files} ranges, {counts.missing} missing, {counts.busy} busy"
-        return f"sent {pump.sent} bytes  received {pump.received} bytes  total size {counts.data} (peer: {ranges})"
+        return f"sent {loop.sent} bytes  received {loop.received} bytes  total size {counts.data} (peer: {ranges})"
 
 
 def serve_peer(worker: Worker, entered: Entered, received: Received) -> int:
@@ -188,15 +189,22 @@ def serve_peer(worker: Worker, entered: Entered, received: Received) -> int:
     idle = min(timeout, PEER_IDLE_SECONDS) if timeout > 0 else PEER_IDLE_SECONDS
     peer = PeerPump(worker, entered, extension)
     signal.signal(signal.SIGUSR2, peer.stop)
-    early = worker.text.take_rest()
+    before = worker.text.take_rest()
     bandwidth = worker.options.bwlimit * 1024
-    pump = SocketPump(worker.sock, peer, timeout=idle, bandwidth=bandwidth, early=early, tick=peer.tick)
-    failure = run_pump(pump, lambda error: None)
-    worker.log.line(peer.log_line(pump))
+    stream = SocketStream(worker.sock)
+    loop = Loop(stream, peer, who="peer", timeout=idle, bandwidth=bandwidth, before=before, companion=Ticks(peer.tick))
+    failure: PrsyncError | None = None
+    try:
+        loop.run()
+    except PrsyncError as error:
+        failure = error
+        loop.say_farewell(failure)
+    worker.log.line(peer.log_line(loop))
     if failure is None or _left(failure):
         linger(worker.sock)
         return 0
-    worker.log.line(f"rsync: [peer] {failure.text}", warning=True)
+    text = failure.text if failure.text.startswith("rsync: ") else f"rsync: [peer] {failure.text}"
+    worker.log.line(text, warning=True)
     return int(failure.code)
 
 

@@ -6,7 +6,8 @@ import secrets
 
 import attrs
 
-from prsync.errors import EngineError, ExitCode, PrsyncError, StartError, StreamError
+from prsync.errors import EngineError, ExitCode, PrsyncError, StartError, StreamError, TransferTimeout
+from prsync.net.streams import SocketStream
 from prsync.options.model import Options, as_text
 from prsync.options.read import Reader
 from prsync.options.remote_arguments import limit_verbosity, refused_rows
@@ -17,7 +18,7 @@ from prsync.session.daemon.transfer.arguments import Received, read_arguments
 from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MuxInput
 from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure
 from prsync.session.daemon.transfer.sending import SenderJob
-from prsync.session.socket_pump import SocketPump, run_pump
+from prsync.session.loop import Loop, Ticks
 
 
 @attrs.frozen
@@ -63,7 +64,7 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received) -> int:
         return tell_failure(worker, negotiated, error)
     become_busy()
     limit = min((limit for limit in (options.bwlimit, worker.options.bwlimit) if limit), default=0)
-    code = _pump(worker, job, nominated, timeout, limit)
+    code = _drive(worker, job, nominated, timeout, limit)
     if nominated is not None:
         worker.log.line(nominated.log_line())
     return code
@@ -131,35 +132,45 @@ def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated
     return negotiate(worker, server)
 
 
-def _pump(worker: Worker, job: SenderJob, nominated: NominatedSender | None, timeout: int, bandwidth: int) -> int:
-    protocol = job.context.options.protocol
-    if timeout and protocol >= 31:
+def _drive(worker: Worker, job: SenderJob, nominated: NominatedSender | None, timeout: int, bandwidth: int) -> int:
+    """To the goodbye, or to the failure that the client and the log are told of."""
+    if timeout and job.context.options.protocol >= 31:
         job.sender.message(MSG_IO_TIMEOUT, timeout.to_bytes(4, "little"))
-    pump = SocketPump(
-        worker.sock,
+    loop = Loop(
+        SocketStream(worker.sock),
         nominated or job.sender,
+        who="sender",
         timeout=timeout,
         bandwidth=bandwidth * 1024,
-        early=job.early,
-        tick=nominated.tick if nominated else None,
+        before=job.early,
+        companion=Ticks(nominated.tick) if nominated else None,
     )
-
-    def announce(error: PrsyncError) -> None:
-        """The last words to the client, unless it had its own; and to the log."""
-        if isinstance(error, EngineError) and job.send.remote_exit is None:
-            job.sender.abort(EngineError(f"{error.text}\n{end_line(error.code)}", error.code))
-        elif job.send.remote_exit is None:
-            worker.log.line(f"rsync: [sender] {error.text}", warning=True)
-            worker.log.line(end_line(error.code), warning=True)
-
-    failure = run_pump(pump, announce)
+    failure: PrsyncError | None = None
+    try:
+        loop.run()
+    except PrsyncError as error:
+        failure = error
+        _announce(worker, job, failure)
+        loop.say_farewell(failure)
     code = job.sender.exit_code()
+    remote = job.send.remote_exit
     if failure is not None:
-        remote = job.send.remote_exit
         code = failure.code if remote is None else ExitCode(remote) if remote in set(ExitCode) else ExitCode.STREAM_IO
-    worker.log.line(f"sent {pump.sent} bytes  received {pump.received} bytes  total size {job.context.stats.total_size}")
-    if code and (failure is None or job.send.remote_exit is not None):
+    worker.log.line(f"sent {loop.sent} bytes  received {loop.received} bytes  total size {job.context.stats.total_size}")
+    if code and (failure is None or remote is not None):
         worker.log.line(end_line(code), warning=True)
-    if failure is not None:
+    if failure is not None and not isinstance(failure, TransferTimeout):
         linger(worker.sock)
     return int(code)
+
+
+def _announce(worker: Worker, job: SenderJob, failure: PrsyncError) -> None:
+    """The last words to the client, unless it had its own; and to the log."""
+    if job.send.remote_exit is not None:
+        return
+    if isinstance(failure, EngineError):
+        job.sender.abort(EngineError(f"{failure.text}\n{end_line(failure.code)}", failure.code))
+        return
+    text = failure.text if failure.text.startswith("rsync: ") else f"rsync: [sender] {failure.text}"
+    worker.log.line(text, warning=True)
+    worker.log.line(end_line(failure.code), warning=True)

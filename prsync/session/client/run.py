@@ -1,0 +1,36 @@
+"""What a client's run is given, and what its sessions share: the login, the route, the output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from prsync.net.connect import Route
+from prsync.net.handshake import Login
+from prsync.options.model import Options
+from prsync.options.operands import Target
+from prsync.protocol.filter_syntax import CvsSources
+from prsync.session.client.output import Output
+
+
+class Run(NamedTuple):
+    """All that a run is given. Nothing is read from the environment but through it."""
+
+    options: Options
+    target: Target
+    route: Route
+    login: Login
+    output: Output
+    checksum_list: str = ""  # RSYNC_CHECKSUM_LIST
+    compress_list: str = ""  # RSYNC_COMPRESS_LIST
+    shell: str | None = None  # --rsh, RSYNC_RSH; None: the default
+    umask: int = 0o022
+    directory: bytes = b"/"  # where the client was started
+    started: float = 0.0  # time.monotonic() then
+    cvs_sources: Callable[[], CvsSources] = CvsSources  # what -C reads
+    environment: Mapping[str, str] = {}  # of the programs that it starts
+
+    @property
+    def role(self) -> str:
+        """As messages name it."""
+        return "sender" if self.target.push else "Receiver"
