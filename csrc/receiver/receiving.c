@@ -72,13 +72,14 @@ static int keep_frame(ps_receiving *p, const u8 *data, u32 len) {
 static int deleted(ps_receiving *p, const u8 *data, u32 len) {
     char path[PS_LIMIT_NAME + 1];
     if (len > PS_LIMIT_NAME) return bad_message(p, PS_MSG_DELETED, len);
+    if (p->c->o.am_server) return PS_OK; /* it is ours to delete */
     memcpy(path, data, len);
     path[len] = 0;
     render_delete(p->c, path, len && !data[len - 1] ? S_IFDIR : S_IFREG);
     return PS_OK;
 }
 
-/* io.c:read_a_msg, as the receiver of a pull sees it. */
+/* io.c:read_a_msg, as generator and receiver see it together. */
 static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     ps_receiving *p = owner;
     ps_reader r = rd_make(data, len);
@@ -87,7 +88,10 @@ static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     case PS_LOG_ERROR_XFER:
     case PS_LOG_INFO:
     case PS_LOG_ERROR:
-    case PS_LOG_WARNING: ps_log_bytes(p->c, (int)code, data, len); return PS_OK;
+    case PS_LOG_WARNING:
+        /* A server shows them in its log only: rsync would send them back to where they came from. */
+        ps_log_bytes(p->c, p->c->o.am_server ? PS_LOG_LOG : (int)code, data, len);
+        return PS_OK;
     case PS_MSG_NOOP: return len ? bad_message(p, code, len) : PS_OK;
     case PS_MSG_IO_ERROR:
         if (len != 4) return bad_message(p, code, len);
@@ -139,6 +143,7 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
         return NULL;
     }
     if (!dest) c->o.list_only = 1;
+    c->o.copy_links = c->o.copy_dirlinks = c->o.copy_unsafe_links = 0; /* the sender's: here links are what they are */
     p->decoder = flist_decoder_new(c, p->all, rules);
     if (c->o.checksum && !c->o.list_only) p->early = early_new(c, p->all, p->dest);
     if (p->decoder && (p->early || !c->o.checksum || c->o.list_only)) return p;
@@ -203,7 +208,7 @@ void ps_receiving_abort(ps_receiving *p, int32_t exit_code) {
 
 static int begin_run(ps_receiving *p) {
     if (!p->c->o.inc_recurse) p->all->eof = true;
-    if (!p->all->total_count) { /* main.c:client_run: nothing to do, no goodbye */
+    if (!p->all->total_count && !p->c->o.am_server) { /* main.c:client_run: nothing to do, no goodbye */
         p->nothing = p->done = true;
         p->stage = RECEIVING_OVER;
         return PS_OK;

@@ -1,0 +1,46 @@
+"""Stands in for `ssh HOST rsync --server …`: a minimal handshake, then prsync's receiver, for a stock client's push.
+
+Run as the remote shell of the real rsync (-e): HOST rsync --server OPTIONS . DESTINATION. The environment variable
+RSH_RECEIVER_LOG may name a file that gets what belongs into the server's own log.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import rsh_peer
+
+from prsync.engine.native import lib
+from prsync.engine.rules import RuleSet
+from prsync.protocol.filters import FilterParser
+from prsync.transfer.receiver import Receiver
+
+
+def read_file(name: bytes) -> bytes:
+    with open(name, "rb") as file:
+        return file.read()
+
+
+def serve(words: list[str]) -> int:
+    context = rsh_peer.new_context(lib.PS_ROLE_RECEIVER)
+    rsh_peer.negotiate(context, rsh_peer.set_options(context, words))
+    options = context.options
+    # exclude.c:recv_filter_list, receiver_wants_list: a sender has no rules for a receiver that deletes nothing.
+    received, first = rsh_peer.read_filters() if options.delete_mode or options.prune_empty_dirs else ([], b"")
+    parser = FilterParser(read_file, protocol=context.options.protocol, am_sender=False)
+    for rule in received:
+        parser.received(rule)
+    rules = RuleSet(context, parser.rules, cvs=parser.cvs_rules, parse=parser.merge_file)
+    log = open(os.environ.get("RSH_RECEIVER_LOG", os.devnull), "ab", buffering=0)
+    receiver = Receiver(
+        context, os.fsencode(words[-1]), lambda code, text: log.write(b"%d " % code + text) and None, None, rules.handle
+    )
+    receiver.core.write_behind()
+    return rsh_peer.run_pump(receiver, first)
+
+
+if __name__ == "__main__":
+    for descriptor in (0, 1):  # the client has made its pipes non-blocking, for both ends
+        os.set_blocking(descriptor, True)
+    sys.exit(serve(sys.argv[3:]))
