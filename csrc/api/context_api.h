@@ -40,6 +40,9 @@ typedef struct ps_event {
     uint32_t text_off, text_len;
 } ps_event;
 
+/* An event of every role. */
+#define PS_EV_IO_TIMEOUT 201 /* a: seconds that the remote allows without traffic; a shorter own --timeout stays */
+
 /* rsync.h:struct stats, counted by this side */
 typedef struct ps_stats {
     int64_t total_size, total_written, total_read, literal_data, matched_data;

@@ -81,6 +81,8 @@ typedef struct ps_lister ps_lister;
 ps_lister *ps_lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root);
 void ps_lister_free(ps_lister *l);
 int ps_lister_arg(ps_lister *l, const char *path, size_t len);
+/* Arguments are those of a user, who may name any place: the root is "/" and whole, and relative ones begin at `start`. */
+int ps_lister_from_anywhere(ps_lister *l, const char *start, size_t len);
 int ps_lister_files_from(ps_lister *l, const char *name, size_t len);
 
 /* A lister driven by hand, for tests and tools: `more` negative encodes the first list, else sub-lists until `more` entries lie

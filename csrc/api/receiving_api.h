@@ -9,7 +9,6 @@ struct ps_rules;
 struct ps_swarm;
 
 /* event kinds */
-#define PS_EV_IO_TIMEOUT 201 /* a: seconds that the remote allows without traffic; a shorter own --timeout stays */
 #define PS_EV_FRAME 202      /* text: one frame of the extension, without its multiplex header */
 
 /* The destination as the command line has it; NULL: only list. The rules (or NULL) must outlive the pull. */

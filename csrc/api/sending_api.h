@@ -18,6 +18,8 @@ int ps_send_feed(ps_send *s, const uint8_t *data, size_t len);
 int ps_send_step(ps_send *s);
 const uint8_t *ps_send_out(ps_send *s, size_t *len); /* valid until the next call but ps_send_sent */
 void ps_send_sent(ps_send *s, size_t n);
+/* Data of a client's own (filter rules), before the first step. */
+int ps_send_put(ps_send *s, const uint8_t *data, size_t len);
 /* A multiplexed message in the stream, after what has been put there so far; code 0 with no data is a keep-alive. */
 int ps_send_message(ps_send *s, int code, const uint8_t *data, size_t len);
 

@@ -110,6 +110,7 @@ void ps_flists_drop_first(ps_flists *all) { flists_drop_first(all); }
 ps_lister *ps_lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root) { return lister_new(c, all, rules, root); }
 void ps_lister_free(ps_lister *l) { lister_free(l); }
 int ps_lister_arg(ps_lister *l, const char *path, size_t len) { return lister_arg(l, path, len); }
+int ps_lister_from_anywhere(ps_lister *l, const char *start, size_t len) { return lister_from_anywhere(l, start, len); }
 int ps_lister_files_from(ps_lister *l, const char *name, size_t len) { return lister_files_from(l, name, len); }
 
 struct ps_lister_tap {

@@ -65,6 +65,15 @@ static int keep_argument(ps_lister *l, const char *path, size_t len) {
 
 int lister_arg(ps_lister *l, const char *path, size_t len) { return keep_argument(l, path, len); }
 
+int lister_from_anywhere(ps_lister *l, const char *start, size_t len) {
+    while (len && *start == '/') start++, len--;
+    while (len && start[len - 1] == '/') len--;
+    if (len > PS_LIMIT_NAME) return ps_fail(l->ctx, 3, ENAMETOOLONG, "the current directory's path is too long");
+    l->anywhere = true;
+    l->all->root_count = 0; /* nothing has used the first root yet */
+    return flists_add_root(l->all, start, len) == UINT32_MAX ? ps_fail_memory(l->ctx, "the file list") : PS_OK;
+}
+
 int lister_files_from(ps_lister *l, const char *name, size_t len) {
     l->names_given = true;
     return len ? keep_argument(l, name, len) : PS_OK;
@@ -89,7 +98,8 @@ static int begin(ps_lister *l) {
     if (!l->list) return ps_fail_memory(c, "the file list");
     l->began_ms = now_ms();
     l->started = true;
-    if (l->rules && rules_set_base(l->rules, "", 0, l->root) != PS_OK) return PS_FAIL;
+    l->at_root = UINT32_MAX;
+    if (lister_go_to_root(l, 0) != PS_OK) return PS_FAIL;
     if (!l->names_given) return PS_OK;
     if (!l->arg_count) return ps_fail(c, 1, 0, "--files-from needs one source directory");
     l->next_arg = 1;

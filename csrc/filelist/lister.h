@@ -11,6 +11,8 @@ typedef struct ps_lister ps_lister; /* sender: arguments and directories into su
 ps_lister *lister_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *root);
 void lister_free(ps_lister *l);
 int lister_arg(ps_lister *l, const char *path, size_t len);       /* one source argument, as flist.c:send_file_list takes it */
+/* Arguments are those of a user, who may name any place: the ps_root is "/", and relative ones begin at `start`. Before them. */
+int lister_from_anywhere(ps_lister *l, const char *start, size_t len);
 int lister_files_from(ps_lister *l, const char *name, size_t len); /* one name of --files-from, below the single argument */
 /* Encodes the first list (all of it without inc_recurse); call after the arguments. PS_OK when it is complete, PS_FULL
  * when out holds PS_SEND_HIGH_WATER bytes and it must be called again, PS_FAIL. */

@@ -5,7 +5,7 @@
 
 /* An argument taken apart: `dir` is gone to, `name` is what the list shows. */
 typedef struct argument {
-    char text[PS_LIMIT_NAME + 4];
+    char text[PS_LIMIT_NAME + 8];
     const char *dir; /* NULL: where the transfer began */
     size_t dir_len;
     char *name;
@@ -41,10 +41,10 @@ static size_t sanitize(const char *s, size_t len, bool keep_dots, char *out) {
 
 static void split_plain(argument *a, size_t len) {
     char *text = a->text;
-    if (text[len - 1] == '/') {
-        text[len++] = '.';
-        text[len] = 0;
-    }
+    bool above = len > 1 && text[len - 1] == '.' && text[len - 2] == '.' && (len == 2 || text[len - 3] == '/');
+    if (above) text[len++] = '/';
+    if (text[len - 1] == '/') text[len++] = '.';
+    text[len] = 0;
     a->type = text[len - 1] == '.' && (len == 1 || text[len - 2] == '/') ? NAME_DOTDIR : NAME_NORMAL;
     char *slash = strrchr(text, '/');
     a->name = slash ? slash + 1 : text;
@@ -66,6 +66,11 @@ static void split_relative(argument *a) {
         a->name = dot + 3;
         while (*a->name == '/') a->name++;
         if (!*a->name) *--a->name = 0; /* room for "." */
+    }
+    if (!dot && *a->name == '/') { /* what is sent has no slash in front */
+        a->dir = "";
+        while (a->name[0] == '/' && a->name[1]) a->name++;
+        if (*a->name == '/') *a->name = '.';
     }
     a->starts_with_dot = a->name[0] == '.' && a->name[1] == '/' && a->name[2];
     size_t n = (size_t)name_clean(a->name, strlen(a->name), PS_CLEAN_KEEP_SLASH | PS_CLEAN_DROP_DOT);
@@ -102,6 +107,7 @@ int lister_go_to_root(ps_lister *l, u32 index) {
 /* flist.c:change_pathname. false: the directory cannot be used, which has been reported; the argument is skipped. */
 static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
     const ps_list_root *start = &l->all->roots[0];
+    bool absolute = l->anywhere && dir && (!len || *dir == '/');
     char path[2 * PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
     u32 before = l->at_root, index = l->last_root;
     *status = lister_go_to_root(l, 0);
@@ -110,9 +116,10 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
         l->last_root = 0;
         return true;
     }
-    size_t n = start->len;
+    while (absolute && len && *dir == '/') dir++, len--;
+    size_t n = absolute ? 0 : start->len;
     if (n) memcpy(path, root_path(l->all, start), n);
-    if (n) path[n++] = '/';
+    if (n && len) path[n++] = '/';
     memcpy(path + n, dir, len);
     n += len;
     path[n] = 0;
@@ -139,9 +146,23 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
     return *status == PS_OK;
 }
 
+/* A user's directory, counted from the root directory. */
+static size_t place_of(const ps_lister *l, const char *arg, size_t len, char out[2 * PS_LIMIT_NAME + 4]) {
+    const ps_list_root *start = &l->all->roots[0];
+    size_t n = *arg == '/' ? 0 : start->len;
+    memcpy(out, root_path(l->all, start), n);
+    if (n) out[n++] = '/';
+    while (len && *arg == '/') arg++, len--;
+    if (len > PS_LIMIT_NAME) return SIZE_MAX;
+    memcpy(out + n, arg, len);
+    out[n + len] = 0;
+    return n + len;
+}
+
 int lister_files_base(ps_lister *l, const char *arg, size_t len) {
-    char path[PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
-    size_t n = sanitize(arg, len, false, path);
+    char path[2 * PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
+    size_t n = l->anywhere ? place_of(l, arg, len, path) : sanitize(arg, len, false, path);
+    if (n > PS_LIMIT_NAME) return ps_fail(l->ctx, 3, ENAMETOOLONG, "the source directory's path is too long");
     while (n && path[n - 1] == '/') path[--n] = 0;
     if (n == 1 && *path == '.') n = 0;
     int err = 0;
@@ -153,7 +174,7 @@ int lister_files_base(ps_lister *l, const char *arg, size_t len) {
         ps_log_errno(l->ctx, PS_LOG_ERROR_XFER, err, "rsync: [sender] change_dir %s failed", full_fname(l->ctx, path, shown));
         return ps_fail(l->ctx, 3, err, "the source directory of --files-from cannot be used");
     }
-    if (!n) return PS_OK;
+    if (!n && !l->anywhere) return PS_OK;
     l->all->root_count = 0; /* nothing has used the first root yet */
     l->at_root = UINT32_MAX;
     if (flists_add_root(l->all, path, n) == UINT32_MAX) return ps_fail_memory(l->ctx, "the file list");
@@ -288,6 +309,12 @@ int lister_rel_names(ps_lister *l, u32 dir, const char *path, size_t len) {
     return PS_OK;
 }
 
+static bool names_parent(const char *path) {
+    for (const char *p = path; (p = strstr(p, "..")); p += 2)
+        if ((p == path || p[-1] == '/') && (!p[2] || p[2] == '/')) return true;
+    return false;
+}
+
 /* ---- one argument ------------------------------------------------------------------------------------------ */
 
 static int send_argument(ps_lister *l, const argument *a, const struct stat *st, u16 flags) {
@@ -315,11 +342,18 @@ int lister_argument(ps_lister *l, const char *arg, size_t len) {
     char shown[PS_FULL_FNAME];
     u16 flags = o->recurse ? PS_F_CONTENT_DIR : 0;
     if (len > PS_LIMIT_NAME) return ps_fail(c, 22, 0, "overflow: a source argument of %zu bytes", len);
-    len = sanitize(arg, len, o->relative, a.text);
+    if (l->anywhere) {
+        memcpy(a.text, len ? arg : ".", len ? len : 1);
+        len = len ? len : 1;
+        a.text[len] = 0;
+    } else {
+        len = sanitize(arg, len, o->relative, a.text);
+    }
     if (o->relative)
         split_relative(&a);
     else
         split_plain(&a, len);
+    if (l->anywhere && o->relative && names_parent(a.name)) return ps_fail(c, 1, 0, "found \"..\" dir in relative path: %s", a.name);
     int status;
     if (!go_to(l, a.dir, a.dir_len, &status)) return status;
     if (a.starts_with_dot && !l->implied_dot_sent) {

@@ -60,6 +60,7 @@ struct ps_lister {
     ps_arena text;
     struct { u32 text, len; } *args;
     u32 arg_count, arg_cap, next_arg;
+    bool anywhere;         /* arguments are a user's: they may be absolute, and lead above where they begin */
     bool names_given;      /* --files-from: the first argument is only the directory of the names */
     u32 at_root;  /* index into ps_flists.roots */
     u32 last_root; /* that of the last argument that had a usable one */

@@ -175,7 +175,7 @@ static int open_beneath(ps_root *r, const char *path, int flags, mode_t mode) {
         int fd = beneath(r, r->fd, path, flags, mode, r->whole ? RESOLVE_WHOLE : RESOLVE_FOLLOW);
         if (fd >= 0 || !r->no_openat2) return fd;
     }
-    return walk(r->fd, path, flags, mode);
+    return r->whole ? openat(r->fd, path, flags | O_CLOEXEC, mode) : walk(r->fd, path, flags, mode);
 }
 
 /* Leading slashes and "." mean the root itself, as in a chroot. */

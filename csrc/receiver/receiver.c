@@ -172,14 +172,6 @@ static int entry_path(ps_recv *r) {
     return ps_fail(r->c, 2, 0, "rejecting file transfer request for daemon excluded file: %s", r->path);
 }
 
-/* progress.c:set_current_file_index: entries are counted without the numbers that lie between lists. */
-static void note_index(ps_recv *r, i32 ndx) {
-    if (!r->progress) return;
-    i32 number = r->c->o.inc_recurse ? (i32)r->lists_gone + 1 : 0;
-    for (const ps_flist *l = r->all->first; l && l != r->current; l = l->next) number++;
-    progress_file(r->progress, ndx - number);
-}
-
 static int begin_transfer(ps_recv *r, ps_mux_in *m) {
     ps_ctx *c = r->c;
     if (!S_ISREG(r->file->mode)) return ps_fail(c, 2, 0, "received request to transfer non-regular file: %d [receiver]", r->ndx);
@@ -187,7 +179,7 @@ static int begin_transfer(ps_recv *r, ps_mux_in *m) {
     if (gen_in_swarm(r->file)) return ps_fail(c, 2, 0, "the sender sends file %d, which it was not asked for [receiver]", r->ndx);
     r->redoing = r->file->flags & PS_F_REDO;
     if (!r->redoing && r->iflags & PS_ITEM_IS_NEW) c->stats.created_files++;
-    note_index(r, r->ndx);
+    if (r->progress) progress_file(r->progress, r->all, r->current, r->lists_gone, r->ndx);
     c->stats.xferred_files++;
     c->stats.total_transferred_size += r->file->size;
     r->data_before = recv_data_read(m);
@@ -231,10 +223,7 @@ static int list_ended(ps_recv *r) {
 }
 
 static int phase_ended(ps_recv *r) {
-    if (r->progress && r->current) {
-        note_index(r, r->current->ndx_start + (i32)r->current->count - 1);
-        if (r->c->o.info_progress > 1) progress_end(r->progress, 0, r->all->eof);
-    }
+    if (r->progress && r->current) progress_list_ended(r->progress, r->all, r->current, r->lists_gone);
     if (r->c->o.inc_recurse && r->lists_left) {
         if (list_ended(r) != PS_OK) return PS_FAIL;
         if (r->lists_left) return PS_OK;

@@ -7,8 +7,6 @@
 #define BUFFER_SIZE (512u * 1024u)
 #define STEP_LISTS 256             /* shown by one step of --list-only */
 #define FRAMES_HELD (16u << 20)    /* bytes of extension frames kept while Python drains */
-#define TIMEOUT_MOST 86400         /* io.c: a longer one of the remote's is ignored */
-#define IOERR_MASK (PS_IOERR_GENERAL | PS_IOERR_VANISHED | PS_IOERR_DEL_LIMIT)
 
 typedef enum {
     RECEIVING_BEGIN,
@@ -45,14 +43,10 @@ struct ps_receiving {
 
 /* ---- messages --------------------------------------------------------------------------------- */
 
-static int bad_message(ps_receiving *p, u32 code, u32 len) {
-    return ps_fail(p->c, 12, 0, "invalid multi-message %u:%u [receiver%s]", code, len, p->c->o.inc_recurse ? "/inc" : "");
-}
-
 static int remote_exit(ps_receiving *p, const u8 *data, u32 len) {
     ps_reader r = rd_make(data, len);
     i32 code = len == 4 ? rd_i32(&r) : 0;
-    if (len != 0 && len != 4) return bad_message(p, PS_MSG_ERROR_EXIT, len);
+    if (len != 0 && len != 4) return message_bad(p->c, "receiver", PS_MSG_ERROR_EXIT, len);
     /* The remote has told its user's side why; it waits for this answer (io.c:read_a_msg). */
     if (p->c->o.protocol >= 31 || !len) mux_out_message(&p->out, PS_MSG_ERROR_EXIT, data, len);
     p->failed = true;
@@ -69,50 +63,19 @@ static int keep_frame(ps_receiving *p, const u8 *data, u32 len) {
     return PS_OK;
 }
 
-static int deleted(ps_receiving *p, const u8 *data, u32 len) {
-    char path[PS_LIMIT_NAME + 1];
-    if (len > PS_LIMIT_NAME) return bad_message(p, PS_MSG_DELETED, len);
-    if (p->c->o.am_server) return PS_OK; /* it is ours to delete */
-    memcpy(path, data, len);
-    path[len] = 0;
-    render_delete(p->c, path, len && !data[len - 1] ? S_IFDIR : S_IFREG);
-    return PS_OK;
-}
-
 /* io.c:read_a_msg, as generator and receiver see it together. */
 static int on_message(void *owner, u32 code, const u8 *data, u32 len) {
     ps_receiving *p = owner;
-    ps_reader r = rd_make(data, len);
-    i32 value = len == 4 ? rd_i32(&r) : 0;
+    int status = message_take(p->c, "receiver", code, data, len);
+    if (status != PS_MESSAGE_OTHER) return status;
     switch (code) {
-    case PS_LOG_ERROR_XFER:
-    case PS_LOG_INFO:
-    case PS_LOG_ERROR:
-    case PS_LOG_WARNING:
-        /* A server shows them in its log only: rsync would send them back to where they came from. */
-        ps_log_bytes(p->c, p->c->o.am_server ? PS_LOG_LOG : (int)code, data, len);
-        return PS_OK;
-    case PS_MSG_NOOP: return len ? bad_message(p, code, len) : PS_OK;
-    case PS_MSG_IO_ERROR:
-        if (len != 4) return bad_message(p, code, len);
-        p->c->io_error |= value & IOERR_MASK;
-        return PS_OK;
-    case PS_MSG_IO_TIMEOUT:
-        if (len != 4 || p->c->o.am_server) return bad_message(p, code, len);
-        /* Only ever makes the own one shorter; where the array is full, the own one stays. */
-        if (value > 0 && value <= TIMEOUT_MOST) ps_event_add(p->c, PS_EV_IO_TIMEOUT, 0, value, 0, NULL, 0);
-        return PS_OK;
-    case PS_MSG_NO_SEND:
-        if (len != 4) return bad_message(p, code, len);
-        return p->gen ? gen_settled_by_sender(p->gen, value, PS_SETTLED_NO_SEND) : PS_OK;
-    case PS_MSG_SUCCESS: return len == 4 ? PS_OK : bad_message(p, code, len);
-    case PS_MSG_DELETED: return deleted(p, data, len);
-    case PS_MSG_ERROR_EXIT: return remote_exit(p, data, len);
     case PS_MSG_NOMINATE: return keep_frame(p, data, len);
+    case PS_MSG_ERROR_EXIT: return remote_exit(p, data, len);
+    case PS_MSG_DELETED: return p->c->o.am_server ? PS_OK : render_deleted(p->c, data, len);
     default: break;
     }
-    if (code >= PS_LOG_ERROR_SOCKET && code <= PS_LOG_ERROR_UTF8) return bad_message(p, code, len);
-    return ps_fail(p->c, 12, 0, "unexpected tag %u [receiver%s]", code, p->c->o.inc_recurse ? "/inc" : "");
+    if (len != 4) return message_bad(p->c, "receiver", code, len);
+    return code == PS_MSG_NO_SEND && p->gen ? gen_settled_by_sender(p->gen, message_int(data, len), PS_SETTLED_NO_SEND) : PS_OK;
 }
 
 /* Frames become events in the order in which they came, as there is room. */

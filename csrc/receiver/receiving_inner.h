@@ -5,6 +5,7 @@
 #include "nominate/swarm.h"
 #include "receiver/receiver.h"
 #include "render/render.h"
+#include "wire/messages.h"
 
 #include "api/receiving_api.h"
 

@@ -40,7 +40,13 @@ ps_progress *progress_new(ps_ctx *c) {
 }
 
 void progress_free(ps_progress *p) { free(p); }
-void progress_file(ps_progress *p, i32 index) { p->file_index = index; }
+
+/* Entries are counted without the numbers that lie between lists. */
+void progress_file(ps_progress *p, const ps_flists *all, const ps_flist *current, u32 gone, i32 ndx) {
+    i32 number = p->c->o.inc_recurse ? (i32)gone + 1 : 0;
+    for (const ps_flist *l = all->first; l && l != current; l = l->next) number++;
+    p->file_index = ndx - number;
+}
 
 static void render(ps_progress *p, i64 offset, i64 size, i64 now, bool last, bool list_complete) {
     ps_ctx *c = p->c;
@@ -116,4 +122,9 @@ void progress_end(ps_progress *p, i64 size, bool list_complete) {
     }
     render(p, size, size, now_ms(), true, list_complete);
     p->start = (moment){0, 0};
+}
+
+void progress_list_ended(ps_progress *p, const ps_flists *all, const ps_flist *current, u32 gone) {
+    progress_file(p, all, current, gone, current->ndx_start + (i32)current->count - 1);
+    if (p->c->o.info_progress > 1) progress_end(p, 0, all->eof);
 }

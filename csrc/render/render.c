@@ -1,6 +1,8 @@
 /* Itemized and formatted lines (log.c: log_formatted, log_item, log_delete). */
 #include "render/render_inner.h"
 
+#include "wire/mux.h"
+
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -302,6 +304,14 @@ int render_delete(ps_ctx *c, const char *path, u32 mode) {
     if (status == PS_OK && logged && !c->o.dry_run)
         status = logged->has_o_or_i ? render(logged, PS_LOG_LOG, &it) : render_plain_delete(c, PS_LOG_LOG, &it);
     return status;
+}
+
+int render_deleted(ps_ctx *c, const u8 *data, u32 len) {
+    char path[PS_LIMIT_NAME + 1];
+    if (len > PS_LIMIT_NAME) return ps_fail(c, 12, 0, "multiplexing overflow %d:%u", PS_MSG_DELETED, len);
+    memcpy(path, data, len);
+    path[len] = 0;
+    return render_delete(c, path, len && !data[len - 1] ? S_IFDIR : S_IFREG);
 }
 
 int ps_render_delete(ps_ctx *c, const char *path, uint32_t mode) { return render_delete(c, path, mode); }

@@ -143,6 +143,18 @@ static int choose_way(ps_send *s) {
     return PS_OK;
 }
 
+/* The line before the data. */
+static void announce(ps_send *s) {
+    const ps_opts *o = &s->ctx->o;
+    if (o->log_before_transfer) {
+        send_log(s, PS_LOG_CLIENT);
+    } else if (!o->am_server && o->info_name && o->info_progress == 1) {
+        char path[PS_LIMIT_NAME + 2];
+        file_path(s->all, s->r.list, s->r.file, path);
+        ps_log(s->ctx, PS_LOG_CLIENT, "%s\n", path);
+    }
+}
+
 int send_file_begin(ps_send *s) {
     s->offset = s->prefix = 0;
     s->read_error = 0;
@@ -150,7 +162,7 @@ int send_file_begin(ps_send *s) {
     int status = send_put_reply(s);
     if (status == PS_OK) status = put_head(s);
     if (status != PS_OK) return status;
-    if (s->ctx->o.log_before_transfer) send_log(s, PS_LOG_CLIENT);
+    announce(s);
     token_out_begin(s->token, !(s->skip && token_skip_match(s->skip, s->path)));
     if (!sum_init(s->sum, s->ctx->o.xfer_sum)) return ps_fail_memory(s->ctx, "a checksum");
     return choose_way(s);
@@ -168,6 +180,7 @@ static int finish(ps_send *s) {
     u8 sum[PS_LIMIT_CHECKSUM] = {0};
     int status = token_out_end(s->token, &s->out);
     if (status != PS_OK) return status;
+    if (s->progress) progress_end(s->progress, s->size, s->all->eof);
     size_t n = sum_final(s->sum, sum);
     if (s->read_error) spoil(sum, n);
     if (!mux_out_data(&s->out, sum, n)) return ps_fail_memory(s->ctx, "output");
@@ -213,6 +226,7 @@ static int whole_step(ps_send *s) {
         if (status != PS_OK) return status;
         s->offset += (i64)n;
         s->ctx->stats.literal_data += (i64)n;
+        if (s->progress) progress_show(s->progress, s->offset, s->size);
     }
     return finish(s);
 }
@@ -220,6 +234,7 @@ static int whole_step(ps_send *s) {
 static int delta_step(ps_send *s) {
     if (send_out_full(s)) return PS_FULL;
     int status = match_step(s->match);
+    if (s->progress) progress_show(s->progress, s->offset, s->size);
     if (status == PS_DONE) return finish(s);
     if (status == PS_FAIL) {
         if (s->ctx->error.exit_code) return PS_FAIL; /* on_match's own */

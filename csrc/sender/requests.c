@@ -7,21 +7,13 @@
 
 /* ---- messages of the client, io.c:read_a_msg ---- */
 
-static int bad_message(ps_send *s, u32 code, u32 len) {
-    return ps_fail(s->ctx, 12, 0, "invalid multi-message %u:%u [sender]", code, len);
-}
-
-static i32 message_int(const u8 *data) {
-    ps_reader r = rd_make(data, 4);
-    return rd_i32(&r);
-}
-
 static int on_error_exit(ps_send *s, const u8 *data, u32 len) {
-    i32 code = len ? message_int(data) : 0;
+    i32 code = len ? message_int(data, len) : 0;
     if (len && s->ctx->o.protocol >= 31 && !mux_out_message(&s->out, PS_MSG_ERROR_EXIT, NULL, 0))
         return ps_fail_memory(s->ctx, "output");
     if (code < 0 || code > 255) code = 12;
     s->remote_exit = code;
+    s->ctx->error.told = !s->ctx->error.exit_code;
     return ps_fail(s->ctx, code ? code : 12, 0, "the remote ended the session (code %d)", code);
 }
 
@@ -33,42 +25,15 @@ static int on_frame(ps_send *s, const u8 *data, u32 len) {
 
 int send_on_message(void *owner, u32 code, const u8 *data, u32 len) {
     ps_send *s = owner;
-    switch (code) {
-    case PS_LOG_ERROR_XFER:
-    case PS_LOG_INFO:
-    case PS_LOG_ERROR:
-    case PS_LOG_WARNING:
-        /* A server shows them in its log only: rsync would send them back to where they came from. */
-        ps_log_bytes(s->ctx, s->ctx->o.am_server ? PS_LOG_LOG : (int)code, data, len);
-        return PS_OK;
-    case PS_MSG_IO_ERROR:
-        if (len != 4) return bad_message(s, code, len);
-        s->ctx->io_error |= message_int(data) & (PS_IOERR_GENERAL | PS_IOERR_VANISHED | PS_IOERR_DEL_LIMIT);
-        return PS_OK;
-    case PS_MSG_NOOP:
-        return len ? bad_message(s, code, len) : PS_OK;
-    case PS_MSG_SUCCESS:
-        if (len != 4) return bad_message(s, code, len);
-        return s->ctx->o.remove_source_files && !s->ctx->o.dry_run ? send_remove_source(s, message_int(data)) : PS_OK;
-    case PS_MSG_NO_SEND:
-        return len == 4 ? PS_OK : bad_message(s, code, len);
-    case PS_MSG_DELETED:
-        return PS_OK;
-    case PS_MSG_ERROR_EXIT:
-        return len == 0 || len == 4 ? on_error_exit(s, data, len) : bad_message(s, code, len);
-    case PS_MSG_NOMINATE:
-        return on_frame(s, data, len);
-    case PS_MSG_REDO:
-    case PS_MSG_STATS:
-    case PS_MSG_IO_TIMEOUT:
-    case PS_LOG_ERROR_SOCKET:
-    case PS_LOG_ERROR_UTF8:
-    case PS_LOG_CLIENT:
-    case PS_LOG_LOG:
-        return bad_message(s, code, len);
-    default:
-        return ps_fail(s->ctx, 12, 0, "unexpected tag %u [sender]", code);
-    }
+    ps_ctx *c = s->ctx;
+    int status = message_take(c, "sender", code, data, len);
+    if (status != PS_MESSAGE_OTHER) return status;
+    if (code == PS_MSG_NOMINATE) return on_frame(s, data, len);
+    if (code == PS_MSG_DELETED) return c->o.am_server ? PS_OK : render_deleted(c, data, len);
+    if (len != 4 && (len || code != PS_MSG_ERROR_EXIT)) return message_bad(c, "sender", code, len);
+    if (code == PS_MSG_ERROR_EXIT) return on_error_exit(s, data, len);
+    bool removes = code == PS_MSG_SUCCESS && c->o.remove_source_files && !c->o.dry_run;
+    return removes ? send_remove_source(s, message_int(data, len)) : PS_OK;
 }
 
 /* ---- requests, rsync.c:read_ndx_and_attrs and io.c:read_sum_head ---- */

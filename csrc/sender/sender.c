@@ -38,6 +38,7 @@ ps_send *ps_send_new(ps_ctx *c, ps_flists *all, ps_lister *lister, ps_rules *rul
               block_hasher_init(&s->hasher, c->o.xfer_sum, c->o.checksum_seed, c->o.proper_seed_order != 0);
     const char *patterns = ps_str(c, PS_STR_DONT_COMPRESS);
     if (patterns && c->o.compress != PS_Z_NONE) ok = ok && (s->skip = token_skip_new(patterns));
+    if (c->o.info_progress && !c->o.am_server) ok = ok && (s->progress = progress_new(c));
     if (ok) return s;
     ps_fail_memory(c, "the sender");
     ps_send_free(s);
@@ -51,6 +52,7 @@ void ps_send_free(ps_send *s) {
     mux_out_free(&s->out);
     buf_free(&s->frames);
     buf_free(&s->scratch);
+    progress_free(s->progress);
     token_out_free(s->token);
     token_skip_free(s->skip);
     sum_free(s->sum);
@@ -81,6 +83,10 @@ void ps_send_sent(ps_send *s, size_t n) {
     if (n > buf_used(&s->out.out)) n = buf_used(&s->out.out);
     buf_consume(&s->out.out, n);
     s->ctx->stats.total_written += (i64)n;
+}
+
+int ps_send_put(ps_send *s, const uint8_t *data, size_t len) {
+    return mux_out_data(&s->out, data, len) ? PS_OK : ps_fail_memory(s->ctx, "output");
 }
 
 int ps_send_message(ps_send *s, int code, const uint8_t *data, size_t len) {
@@ -155,6 +161,7 @@ static int serve_request(ps_send *s) {
     }
     if (s->phase == LAST_PHASE) return ps_fail(s->ctx, 2, 0, "got transfer request in phase 2 [sender]");
     if (!(q->file->flags & PS_F_FILE_SENT) && (q->iflags & PS_ITEM_IS_NEW)) t->created_files++;
+    if (s->progress) progress_file(s->progress, s->all, s->all->current, s->lists_gone, q->ndx);
     t->xferred_files++;
     t->total_transferred_size += q->file->size;
     if (s->ctx->o.dry_run) {
@@ -199,10 +206,12 @@ static int end_transfer(ps_send *s) {
 static void drop_first_list(ps_send *s) {
     if (s->all->current == s->all->first) s->all->current = s->all->first->next;
     flists_drop_first(s->all);
+    s->lists_gone++;
 }
 
 /* NDX_DONE: a list is through (inc_recurse), or a phase is. */
 static int serve_done(ps_send *s) {
+    if (s->progress && s->all->current) progress_list_ended(s->progress, s->all, s->all->current, s->lists_gone);
     if (s->ctx->o.inc_recurse && s->all->first) {
         drop_first_list(s);
         if (s->all->first) return put_ndx(s, PS_NDX_DONE);
@@ -241,7 +250,7 @@ static int first_list(ps_send *s) {
     if (status != PS_OK) return status;
     s->first_io_error = s->ctx->io_error;
     s->state = SEND_REQUEST;
-    if (s->all->first && s->all->first->count) return PS_OK;
+    if (!s->ctx->o.am_server || (s->all->first && s->all->first->count)) return PS_OK;
     /* main.c:do_server_sender: with nothing to send the client goes away by itself. */
     s->state = SEND_END;
     i32 code = soft_exit(s->ctx);

@@ -6,6 +6,7 @@
 #include "filelist/lister.h"
 #include "render/render.h"
 #include "sender/sender.h"
+#include "wire/messages.h"
 #include "wire/records.h"
 
 #include "api/sending_api.h"
@@ -58,6 +59,9 @@ struct ps_send {
     u64 out_mark;      /* out.data_bytes when the file began, %b */
     bool written_full; /* the block search was stopped because the output is full */
     u8 *buffer;        /* file data on its way into a compressor */
+
+    ps_progress *progress; /* NULL: none is shown */
+    u32 lists_gone;        /* lists that are through, under inc_recurse */
 
     ps_token_out *token;
     ps_token_skip *skip;

@@ -118,6 +118,13 @@ class Root:
             lib.ps_root_is_whole(root.handle)
         return root
 
+    @classmethod
+    def everything(cls, context: Context) -> Root:
+        """The root directory: where the paths of a user at a client, or behind a remote shell, are looked up."""
+        root = cls.open(context, b"/")
+        lib.ps_root_is_whole(root.handle)
+        return root
+
     def fileno(self) -> int:
         return int(lib.ps_root_fd(self.handle))
 
@@ -175,6 +182,11 @@ class Lister:
         if not raw:
             self.context.check(lib.PS_FAIL)
         self.handle: Any = ffi.gc(raw, lib.ps_lister_free)
+
+    def from_anywhere(self, directory: bytes) -> None:
+        """Before the arguments: they are a user's, who may name any place. The root is `Root.everything`, and relative
+        arguments begin at `directory`."""
+        self.context.check(lib.ps_lister_from_anywhere(self.handle, directory, len(directory)))
 
     def argument(self, path: bytes) -> None:
         """One source argument: a path beneath the root, its wildcards expanded."""

@@ -55,6 +55,10 @@ class Send:
         """So many bytes of `out` have been written."""
         lib.ps_send_sent(self.handle, count)
 
+    def put(self, data: bytes) -> None:
+        """Data of a client's own in the stream, before the lists: its filter rules."""
+        self.context.check(lib.ps_send_put(self.handle, data, len(data)))
+
     def message(self, code: int, data: bytes = b"") -> None:
         """Puts a multiplexed message in the stream; code 0 without data is a keep-alive."""
         self.context.check(lib.ps_send_message(self.handle, code, data, len(data)))

@@ -68,6 +68,11 @@ def handshake(
         assert not answer.startswith("@ERROR"), answer
     words = ["--server", "--sender", f"-{letters}e.iLsfxCIvu", *arguments]
     connection.sendall(b"".join(word.encode() + b"\0" for word in words) + b"\0")
+    agree(connection, context, protocol, checksum)
+
+
+def agree(connection: socket.socket, context: Context, protocol: int, checksum: bytes) -> None:
+    """compat.c:setup_protocol at the client, once the protocol is known."""
     flags = read_varint(connection)
     options = context.options
     options.protocol = protocol
