@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import select
@@ -61,10 +62,8 @@ def run_pump(connection: socket.socket, pump: Pump) -> None:
         assert readable or writable, "nothing moves"
         sent = 0
         if writable:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 sent = connection.send(output)
-            except BlockingIOError:
-                pass
         del output
         pump.sent(sent)
         if readable and room is not None:

@@ -32,12 +32,14 @@ def serve(words: list[str]) -> int:
     for rule in received:
         parser.received(rule)
     rules = RuleSet(context, parser.rules, cvs=parser.cvs_rules, parse=parser.merge_file)
-    log = open(os.environ.get("RSH_RECEIVER_LOG", os.devnull), "ab", buffering=0)
-    receiver = Receiver(
-        context, os.fsencode(words[-1]), lambda code, text: log.write(b"%d " % code + text) and None, None, rules.handle
-    )
-    receiver.core.write_behind()
-    return rsh_peer.run_pump(receiver, first)
+    with open(os.environ.get("RSH_RECEIVER_LOG", os.devnull), "ab", buffering=0) as log:
+
+        def note(code: int, text: bytes) -> None:
+            log.write(b"%d " % code + text)
+
+        receiver = Receiver(context, os.fsencode(words[-1]), note, None, rules.handle)
+        receiver.core.write_behind()
+        return rsh_peer.run_pump(receiver, first)
 
 
 if __name__ == "__main__":

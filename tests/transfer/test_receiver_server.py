@@ -60,4 +60,4 @@ def test_push_that_cannot_be_taken_ends_with_our_words_and_code(tmp_path: pathli
     target.touch()
     result = push(source, target, "-a")
     assert result.returncode == 3
-    assert f'rsync: [Receiver] ERROR: cannot stat destination "{target}/": Not a directory (20)\n' in result.stderr
+    assert f'rsync: [Receiver] ERROR: cannot stat destination "{target}": Not a directory (20)\n' in result.stderr
