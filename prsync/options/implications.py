@@ -136,6 +136,8 @@ def _what(state: _State) -> None:
         raise UsageError("rsync: the --temp-dir path is WAY too long.")
     if values["max_delete"] is not None and values["max_delete"] < 0:
         values["max_delete"] = 0
+    if values["dry_run"]:
+        values["write_batch"] = 0
     if values["files_from"] is not None:
         if values["recurse"] == 1:
             values["recurse"] = 0

@@ -151,10 +151,12 @@ class Options:
     do_fsync: int = 0
     mkpath_dest_arg: int = 0
     use_qsort: int = 0
-    max_alloc_arg: str | None = None
+    max_alloc_arg: str | None = None  # None where it names the default
     stop_after: str | None = None
     stop_at: str | None = None
     batch_name: str | None = None
+    write_batch: int = 0  # -1: --only-write-batch
+    read_batch: int = 0
     iconv: str | None = None
     # deletion
     delete_mode: int = 0

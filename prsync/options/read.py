@@ -13,6 +13,7 @@ from prsync.options.values import BY_USER, InfoLevels, info_help, parse_chmod, p
 
 MAX_BASIS_DIRS = 20
 BLOCK_SIZE_MAX = 1 << 17
+MAX_ALLOC_LEAST, MAX_ALLOC_DEFAULT = 1 << 20, 1 << 30
 REMOTE = "on remote machine: "
 
 
@@ -255,9 +256,13 @@ class Reader:
         self.values["modify_window_set"] = True
 
     def do_read_batch(self) -> None:
-        """The batch options are refused as not yet supported; nothing to note."""
+        self.values["read_batch"] = 1
 
-    do_write_batch = do_only_write_batch = do_read_batch
+    def do_write_batch(self) -> None:
+        self.values["write_batch"] = 1
+
+    def do_only_write_batch(self) -> None:
+        self.values["write_batch"] = -1
 
     def do_server(self) -> None:
         if not self.server:
@@ -314,6 +319,10 @@ class Reader:
 
     def do_min_size(self, value: str) -> None:
         self.values["min_size"] = parse_size(value, "b", "min-size", 0)
+
+    def do_max_alloc(self, value: str) -> None:
+        size = parse_size(value, "b", "max-alloc", MAX_ALLOC_LEAST)
+        self.values["max_alloc_arg"] = None if size == MAX_ALLOC_DEFAULT else value
 
     def do_block_size(self, value: str) -> None:
         self.values["block_size"] = parse_size(value, "b", "block-size", 0, BLOCK_SIZE_MAX)
