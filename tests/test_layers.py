@@ -1,6 +1,7 @@
 """The import rules of the design: downwards only, pure modules stay pure, one importer of the core."""
 
 import ast
+import graphlib
 import pathlib
 
 import pytest
@@ -75,3 +76,31 @@ def test_core_is_imported_by_one_module_only() -> None:
 def test_module_of_over_400_lines_says_why(path: pathlib.Path) -> None:
     lines = path.read_text().splitlines()
     assert len(lines) <= 400 or "long:" in lines[0], f"{path}: {len(lines)} lines"
+
+
+def runtime_imports(path: pathlib.Path) -> set[str]:
+    """Modules of the package that it imports, wherever in its text; not those that only its annotations name."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_folders_of_the_package_depend_in_one_direction() -> None:
+    folder_of = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path.parent for path in MODULES}
+    below: dict[str, set[str]] = {}
+    for path in MODULES:
+        if path == PACKAGE / "__main__.py":  # starts the commands
+            continue
+        own = str(path.parent.relative_to(PACKAGE.parent))
+        used = {str(folder_of[name].relative_to(PACKAGE.parent)) for name in runtime_imports(path) if name in folder_of}
+        below.setdefault(own, set()).update(used - {own})
+    assert any(below.values())
+    graphlib.TopologicalSorter(below).prepare()  # CycleError names the folders of a circle

@@ -10,7 +10,7 @@ from prsync.engine.context import Context
 from prsync.engine.index import DigestIndex
 from prsync.engine.rules import RuleSet
 from prsync.errors import PrsyncError
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 from prsync.session.daemon.transfer.module_rules import module_rules
 from prsync.session.helpers.index_place import index_place
 from prsync.session.helpers.indexer import Indexer, IndexServer

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from prsync.config.model import Config, Module, Values
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 
 BACK_OFF_FIRST, BACK_OFF_MOST = 1.0, 60.0
 STEADY_SECONDS = 60.0  # whoever ran for so long is started again at once

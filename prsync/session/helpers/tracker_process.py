@@ -15,7 +15,7 @@ from prsync.engine.index import DigestIndex
 from prsync.errors import PrsyncError
 from prsync.registry.probes import Sample, pick_samples, probe
 from prsync.registry.tracker import Tracker
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 from prsync.session.daemon.transfer.arguments import follow_path
 from prsync.session.helpers.index_place import IndexPlace, index_place, tracker_place
 from prsync.session.helpers.indexer import FLAG_WARM

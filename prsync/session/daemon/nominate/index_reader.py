@@ -9,7 +9,7 @@ import socket
 
 from prsync.engine.index import DigestIndex
 from prsync.errors import EngineError
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 from prsync.session.helpers.index_place import IndexPlace
 from prsync.session.helpers.sockets import connect
 

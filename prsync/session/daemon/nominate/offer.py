@@ -13,9 +13,9 @@ from prsync.registry.nomination import Candidate
 from prsync.session.daemon.admission.host_access import peer_address
 from prsync.session.daemon.admission.slots import Slots
 from prsync.session.daemon.admission.text_phase import Greeting
+from prsync.session.daemon.connection import Worker
 from prsync.session.daemon.nominate.index_reader import IndexAccess
 from prsync.session.daemon.nominate.registry import NoRegistry, Registry, TrackerRegistry, read_nonces
-from prsync.session.daemon.process.connection import Worker
 from prsync.session.helpers.index_place import index_place, keeps_digests, nominates, registers, tracker_place
 from prsync.sources.addresses import address_is_allowed
 

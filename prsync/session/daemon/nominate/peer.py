@@ -20,8 +20,8 @@ from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, ControlFrame, Hello, Lease, Probe, Report, decode_frame, encode_frame
 from prsync.protocol.limits import BUSY_SECONDS, PEER_IDLE_SECONDS
 from prsync.protocol.negotiation import NegotiationServer, Wishes
+from prsync.session.daemon.connection import Entered, Worker, linger
 from prsync.session.daemon.nominate.offer import Extension
-from prsync.session.daemon.process.connection import Entered, Worker, linger
 from prsync.session.daemon.transfer.arguments import Received
 from prsync.session.daemon.transfer.negotiation import negotiate, tell_failure
 from prsync.session.loop import Loop, Ticks

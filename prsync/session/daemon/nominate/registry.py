@@ -13,7 +13,7 @@ from prsync.protocol.frames import ControlFrame, Lease, LeaseStep, Probe, Report
 from prsync.protocol.limits import NONCE_BYTES
 from prsync.registry.nomination import Candidate
 from prsync.registry.tracker_messages import LINE_BYTES, candidate_in, decode_line, encode_line
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 from prsync.session.helpers.index_place import IndexPlace, TrackerPlace, nonce_file
 from prsync.session.helpers.sockets import connect
 

@@ -16,8 +16,8 @@ from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import ControlFrame, FrameType, Hello, decode_frame, encode_frame
 from prsync.protocol.limits import PENDING_SECONDS
 from prsync.registry.nomination import nominate
+from prsync.session.daemon.connection import Worker
 from prsync.session.daemon.nominate.offer import Extension
-from prsync.session.daemon.process.connection import Worker
 from prsync.session.daemon.transfer.arguments import clean_path
 from prsync.session.daemon.transfer.input import MSG_NOMINATE
 from prsync.session.daemon.transfer.sending import SenderJob

@@ -18,7 +18,7 @@ import attrs
 
 from prsync.config.model import Config, Module, load_config
 from prsync.options.daemon import DaemonOptions
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 from prsync.session.daemon.process.worker import serve
 from prsync.session.helpers.index_place import keeps_digests, registers
 from prsync.session.helpers.indexer_process import serve_index

@@ -10,10 +10,10 @@ from prsync.config.model import Config
 from prsync.options.daemon import DaemonOptions
 from prsync.privileges import open_trusted
 from prsync.session.daemon.admission.host_access import host_name, peer_address
-from prsync.session.daemon.admission.module import serve_module
 from prsync.session.daemon.admission.text_phase import GREETING, Hangup, Refusal, TextStream, parse_greeting
-from prsync.session.daemon.process.connection import Worker, linger
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.connection import Worker, linger
+from prsync.session.daemon.log import DaemonLog
+from prsync.session.daemon.process.module import serve_module
 
 MOTD_LIMIT = 1 << 20
 EARLY_INPUT = "#early_input="

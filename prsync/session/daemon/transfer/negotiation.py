@@ -5,7 +5,7 @@ from __future__ import annotations
 from prsync.errors import ExitCode, PrsyncError
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send
 from prsync.session.client.output import EXIT_NAMES
-from prsync.session.daemon.process.connection import Worker, linger
+from prsync.session.daemon.connection import Worker, linger
 from prsync.session.daemon.transfer.input import MSG_ERROR, MSG_ERROR_EXIT, frame
 from prsync.version import __version__
 

@@ -21,7 +21,7 @@ from prsync.protocol.filter_syntax import CvsSources
 from prsync.protocol.filters import FilterParser
 from prsync.protocol.negotiation import Negotiated
 from prsync.session.context import fill_context
-from prsync.session.daemon.process.connection import Entered, Worker
+from prsync.session.daemon.connection import Entered, Worker
 from prsync.session.daemon.transfer.arguments import Expander, clean_path, open_beneath, split_at_module
 from prsync.session.daemon.transfer.input import MuxInput, read_filter_list
 from prsync.transfer.sender import Sender

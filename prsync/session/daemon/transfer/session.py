@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -12,13 +13,15 @@ from prsync.options.model import Options, as_text
 from prsync.options.read import Reader
 from prsync.options.remote_arguments import limit_verbosity, refused_rows
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
-from prsync.session.daemon.nominate.session import NominatedSender
-from prsync.session.daemon.process.connection import Entered, Worker, become_busy, linger
+from prsync.session.daemon.connection import Entered, Worker, become_busy, linger
 from prsync.session.daemon.transfer.arguments import Received, read_arguments
 from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MuxInput
 from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure
 from prsync.session.daemon.transfer.sending import SenderJob
 from prsync.session.loop import Loop, Ticks
+
+if TYPE_CHECKING:
+    from prsync.session.daemon.nominate.session import NominatedSender
 
 
 @attrs.frozen
@@ -30,8 +33,11 @@ class Request:
     failure: PrsyncError | None
 
 
-def serve_transfer(worker: Worker, entered: Entered, received: Received) -> int:
-    """From the first arguments to the goodbye; the exit code. Raises Hangup and Refusal while that is still the way to say it."""
+def serve_transfer(worker: Worker, entered: Entered, received: Received, nominate: type[NominatedSender]) -> int:
+    """From the first arguments to the goodbye; the exit code. Raises Hangup and Refusal while that is still the way to say it.
+
+    nominate: makes the pump for a client that speaks nominate/1.
+    """
     request = _read_request(worker, entered, received)
     options = request.options
     module_timeout = entered.module.values.number("timeout")
@@ -57,7 +63,7 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received) -> int:
         job = SenderJob(worker, entered, options, request.paths, negotiated)
         job.prepare(MuxInput(worker.text))
         if extension is not None and negotiated.nominate:
-            nominated = NominatedSender(worker, extension, job)
+            nominated = nominate(worker, extension, job)
         elif job.frames:
             raise StreamError("unexpected tag 117 [sender]")
     except PrsyncError as error:

@@ -25,7 +25,7 @@ MIRROR = "mirror = rsync://127.0.0.9:8730/m\n"
 # After a worker has given up its privileges, an attempt to import is a failure.
 NO_IMPORTS = """
 import sys
-from prsync.session.daemon.admission import module as daemon_module
+from prsync.session.daemon.process import module as daemon_module
 confine = daemon_module._confine
 class Guard:
     def find_spec(self, name, path=None, target=None):

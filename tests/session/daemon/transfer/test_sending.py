@@ -388,7 +388,7 @@ def test_sigterm_lets_a_running_transfer_end(start_daemon: Start, tree: pathlib.
 GUARD = """
 import sys
 import prsync.privileges as privileges
-import prsync.session.daemon.admission.module as module
+import prsync.session.daemon.process.module as module
 dropped = False
 real = privileges.drop
 def drop(*arguments):

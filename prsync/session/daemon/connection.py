@@ -14,7 +14,7 @@ from prsync.options.daemon import DaemonOptions
 from prsync.protocol.filter_syntax import Rule
 from prsync.session.daemon.admission.host_access import UNDETERMINED
 from prsync.session.daemon.admission.text_phase import HANDSHAKE_SECONDS, TextStream
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 
 if TYPE_CHECKING:
     from prsync.session.daemon.nominate.offer import Extension

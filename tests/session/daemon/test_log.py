@@ -7,7 +7,7 @@ import syslog
 
 import pytest
 
-from prsync.session.daemon.process.log import DaemonLog
+from prsync.session.daemon.log import DaemonLog
 
 PLACE = ("rsyncd", syslog.LOG_DAEMON)
 

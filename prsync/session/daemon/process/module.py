@@ -25,10 +25,10 @@ from prsync.session.daemon.admission.host_access import UNDETERMINED, check_acce
 from prsync.session.daemon.admission.identity import module_identity
 from prsync.session.daemon.admission.slots import Slots
 from prsync.session.daemon.admission.text_phase import LONG_LINE_LIMIT, Greeting, Hangup, Refusal
+from prsync.session.daemon.connection import Entered, Worker
+from prsync.session.daemon.log import DaemonLog
 from prsync.session.daemon.nominate.offer import is_offered, open_extension
-from prsync.session.daemon.process.connection import Entered, Worker
-from prsync.session.daemon.process.log import DaemonLog
-from prsync.session.daemon.transfer.dispatch import serve_session
+from prsync.session.daemon.process.dispatch import serve_session
 from prsync.session.daemon.transfer.module_rules import module_rules
 
 MUNGED_PREFIX = "/rsyncd-munged"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from prsync.session.daemon.connection import Entered, Worker
 from prsync.session.daemon.nominate.peer import is_peer, serve_peer
-from prsync.session.daemon.process.connection import Entered, Worker
+from prsync.session.daemon.nominate.session import NominatedSender
 from prsync.session.daemon.transfer.arguments import read_arguments
 from prsync.session.daemon.transfer.session import serve_transfer
 
@@ -13,4 +14,4 @@ def serve_session(worker: Worker, entered: Entered) -> int:
     received = read_arguments(worker.text, unescape=True)
     if is_peer(received, entered):
         return serve_peer(worker, entered, received)
-    return serve_transfer(worker, entered, received)
+    return serve_transfer(worker, entered, received, NominatedSender)
