@@ -62,6 +62,7 @@ int32_t ps_ctx_io_error(const ps_ctx *c);
 void ps_ctx_add_io_error(ps_ctx *c, int32_t bits);
 bool ps_ctx_got_xfer_error(const ps_ctx *c);
 void ps_ctx_note_xfer_error(ps_ctx *c);
+void ps_ctx_go_classic(ps_ctx *c); /* no mirror was nominated: the session goes on as with rsync. Before any file needs data */
 void ps_cancel(ps_ctx *c); /* the only call allowed from another thread while a call is running */
 
 /* Log records (u8 code, u32 little-endian length, bytes), to be drained after every call. */

@@ -68,7 +68,7 @@ typedef struct ps_opts {
     int32_t info_symsafe, info_copy, info_remove, info_backup;
     int32_t want_progress_events;
     /* the extension */
-    int32_t swarm;                       /* files that need data may be taken from sources */
+    int32_t swarm;                       /* nominate/1 is agreed: files that need data may be taken from sources */
     int32_t no_data;                     /* sender: every request for a file's data is answered by MSG_NO_SEND */
     int64_t swarm_cut_over;              /* files without a basis below this size are fetched whole */
 } ps_opts;

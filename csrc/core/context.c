@@ -57,6 +57,7 @@ int32_t ps_ctx_io_error(const ps_ctx *c) { return c->io_error; }
 void ps_ctx_add_io_error(ps_ctx *c, int32_t bits) { c->io_error |= bits; }
 bool ps_ctx_got_xfer_error(const ps_ctx *c) { return c->got_xfer_error; }
 void ps_ctx_note_xfer_error(ps_ctx *c) { c->got_xfer_error = true; }
+void ps_ctx_go_classic(ps_ctx *c) { c->classic = true; }
 void ps_cancel(ps_ctx *c) { __atomic_store_n(&c->cancelled, true, __ATOMIC_RELAXED); }
 
 const uint8_t *ps_ctx_log(const ps_ctx *c, size_t *len) {

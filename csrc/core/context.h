@@ -36,6 +36,7 @@ struct ps_ctx {
     ps_stats stats;
     i32 io_error;      /* IOERR_* */
     bool got_xfer_error; /* any PS_LOG_ERROR_XFER was logged here: exit code 23 */
+    bool classic;      /* set by ps_ctx_go_classic, for good */
     bool cancelled;    /* set by ps_cancel, possibly from another thread */
     char *strings[PS_STR_COUNT];
     char *alt_dirs[PS_ALT_DIRS_MAX];
@@ -53,6 +54,9 @@ static inline ps_ctx *ctx_hold(ps_ctx *c) {
     c->holders++;
     return c;
 }
+
+/* Whether files that need data may join the swarm. */
+static inline bool ctx_swarms(const ps_ctx *c) { return c->o.swarm && !c->classic; }
 
 static inline void *ctx_owned(const ps_ctx *c, int slot) { return c->owned[slot].data; }
 static inline void ctx_own(ps_ctx *c, int slot, void *data, void (*free)(void *)) { c->owned[slot] = (ps_owned){data, free}; }

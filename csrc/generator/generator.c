@@ -262,12 +262,9 @@ static void route_files(ps_gen *g) {
         if (!l) continue;
         ps_file *f = &l->files[ndx - l->ndx_start];
         f->flags &= (u16)~PS_F_FILE_SENT;
-        i32 swarm = g->c->o.swarm;
-        g->c->o.swarm = 0;
         g->routing = true;
         gen_entry(g, l, f, ndx, false);
         g->routing = false;
-        g->c->o.swarm = swarm;
         /* It may have become up to date meanwhile, or something that cannot be replaced. */
         bool leads = g->c->o.hard_links && f->flags & PS_F_HLINKED;
         if (leads && !(f->flags & (PS_F_FILE_SENT | PS_F_HLINK_DONE | PS_F_SKIP_HLINK))) gen_lose_links(g, l, f, ndx);

@@ -141,7 +141,7 @@ static void request(ps_gen *g, gen_item *it, const basis *b, int fd, int real_re
     }
     if (o->inc_recurse && !o->dry_run) it->l->in_progress++;
     if (gen_follows_links(g, it)) it->f->flags |= PS_F_FILE_SENT;
-    if (o->swarm && !o->dry_run && !g->redoing) {
+    if (ctx_swarms(g->c) && !g->routing && !o->dry_run && !g->redoing) {
         queue_job(g, it, b, real_ret, real);
     } else {
         gen_put_ndx(g, it->ndx);

@@ -203,7 +203,7 @@ static int take_item(ps_recv *r, ps_mux_in *m) {
 static void delayed_done(void *owner, i32 ndx, bool ok) {
     ps_recv *r = owner;
     /* rsync's receiver says nothing of a failure; what came from the swarm is waited for all the same. */
-    if (r->gen && (ok || r->c->o.swarm)) gen_settled(r->gen, ndx, ok ? PS_SETTLED_OK : PS_SETTLED_FAILED);
+    if (r->gen && (ok || ctx_swarms(r->c))) gen_settled(r->gen, ndx, ok ? PS_SETTLED_OK : PS_SETTLED_FAILED);
 }
 
 void recv_place_delayed(ps_recv *r) {
@@ -236,7 +236,7 @@ static int phase_ended(ps_recv *r) {
     }
     if (r->phase == MAX_PHASE && r->c->o.delay_updates) {
         r->delayed_due = true;
-        if (!r->c->o.swarm) recv_place_delayed(r);
+        if (!ctx_swarms(r->c)) recv_place_delayed(r);
     }
     if (r->gen) gen_phase_ended(r->gen);
     return PS_OK;

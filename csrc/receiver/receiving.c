@@ -55,7 +55,7 @@ static int remote_exit(ps_receiving *p, const u8 *data, u32 len) {
 }
 
 static int keep_frame(ps_receiving *p, const u8 *data, u32 len) {
-    if (!p->c->o.swarm) return ps_fail(p->c, 12, 0, "unexpected tag %d [receiver]", PS_MSG_NOMINATE);
+    if (!ctx_swarms(p->c)) return ps_fail(p->c, 12, 0, "unexpected tag %d [receiver]", PS_MSG_NOMINATE);
     /* Digest answers are columns: they never pass through Python. Before the nomination there is no swarm and none is legal. */
     if (p->swarm && len && data[0] == PS_FRAME_DIGESTS) return ps_swarm_digests(p->swarm, data + 1, len - 1);
     if (buf_used(&p->frames) > FRAMES_HELD) return ps_fail(p->c, 12, 0, "the remote sends more frames than it was asked for");
@@ -101,12 +101,11 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
     p->buffer = malloc(BUFFER_SIZE);
     p->all = flists_new(c);
     p->dest = dest ? strndup(dest, dest_len) : NULL;
-    if (!p->all || !p->buffer || (dest && !p->dest)) {
+    if (!dest && !c->o.list_only) ps_fail(c, 1, 0, "a transfer of files has no destination");
+    if (!p->all || !p->buffer || (dest ? !p->dest : !c->o.list_only)) {
         ps_receiving_free(p);
         return NULL;
     }
-    if (!dest) c->o.list_only = 1;
-    c->o.copy_links = c->o.copy_dirlinks = c->o.copy_unsafe_links = 0; /* the sender's: here links are what they are */
     p->decoder = flist_decoder_new(c, p->all, rules);
     if (c->o.checksum && !c->o.list_only) p->early = early_new(c, p->all, p->dest);
     if (p->decoder && (p->early || !c->o.checksum || c->o.list_only)) return p;
@@ -139,7 +138,7 @@ struct ps_swarm *ps_receiving_swarm(ps_receiving *p) {
     return p->swarm;
 }
 
-void ps_receiving_write_behind(ps_receiving *p) { p->behind = !p->c->o.swarm; }
+void ps_receiving_write_behind(ps_receiving *p) { p->behind = !ctx_swarms(p->c); }
 
 bool ps_receiving_lists_complete(const ps_receiving *p) { return p->all->eof; }
 uint64_t ps_receiving_entries(const ps_receiving *p) { return p->all->total_count; }
@@ -333,7 +332,7 @@ int ps_receiving_step(ps_receiving *p) {
     if (p->done) return PS_DONE;
     if (p->stage != RECEIVING_RUN && p->stage != RECEIVING_OVER) return early_step(p->early, flist_decoder_list(p->decoder));
     if (buf_used(&p->out.out) >= PS_SEND_HIGH_WATER) return PS_FULL;
-    if (p->c->o.swarm && (!p->swarm || !ps_swarm_get_counts(p->swarm)->open)) recv_place_delayed(p->recv);
+    if (ctx_swarms(p->c) && (!p->swarm || !ps_swarm_get_counts(p->swarm)->open)) recv_place_delayed(p->recv);
     int status = p->c->o.list_only ? PS_OK : gen_step(p->gen, &p->out, &p->ndx_out);
     for (int lists = 0; p->c->o.list_only && status == PS_OK && lists < STEP_LISTS; lists++) status = list_step(p);
     if (status == PS_FAIL) return failed(p);

@@ -18,7 +18,7 @@ static int on_error_exit(ps_send *s, const u8 *data, u32 len) {
 }
 
 static int on_frame(ps_send *s, const u8 *data, u32 len) {
-    if (!s->ctx->o.swarm) return ps_fail(s->ctx, 12, 0, "unexpected tag %d [sender]", PS_MSG_NOMINATE);
+    if (!ctx_swarms(s->ctx)) return ps_fail(s->ctx, 12, 0, "unexpected tag %d [sender]", PS_MSG_NOMINATE);
     if (!buf_u32(&s->frames, len) || !buf_put(&s->frames, data, len)) return ps_fail_memory(s->ctx, "a frame of the remote");
     return PS_OK;
 }

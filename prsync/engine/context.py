@@ -48,6 +48,10 @@ class Context:
             raise failure
         return Status(status)
 
+    def go_classic(self) -> None:
+        """No mirror was nominated: nothing joins the swarm. To be called before the file list has come."""
+        lib.ps_ctx_go_classic(self.handle)
+
     def set_string(self, which: int, text: bytes) -> None:
         self.check(lib.ps_ctx_set_string(self.handle, which, text, len(text)))
 

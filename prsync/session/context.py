@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from prsync.engine import formats
 from prsync.engine.context import Context
 from prsync.engine.native import lib
-from prsync.options.model import NOT_SPECIFIED_LEVEL, Options, as_bytes
+from prsync.options.model import Options, as_bytes
 from prsync.options.values import parse_chmod
-from prsync.protocol.negotiation import Compat, Negotiated
+from prsync.protocol.negotiated_options import fill_negotiated
+from prsync.protocol.negotiation import Negotiated
 
-SUM_KINDS = {
-    "none": lib.PS_SUM_NONE, "md4": lib.PS_SUM_MD4, "md5": lib.PS_SUM_MD5, "sha1": lib.PS_SUM_SHA1,
-    "xxh64": lib.PS_SUM_XXH64, "xxh3": lib.PS_SUM_XXH3, "xxh128": lib.PS_SUM_XXH128,
-}  # fmt: skip
-COMPRESS_KINDS = {
-    "none": lib.PS_Z_NONE, "zlib": lib.PS_Z_ZLIB, "zlibx": lib.PS_Z_ZLIBX, "lz4": lib.PS_Z_LZ4, "zstd": lib.PS_Z_ZSTD,
-}  # fmt: skip
 DELETE_MODES = {
     "": lib.PS_DELETE_NONE, "before": lib.PS_DELETE_BEFORE, "during": lib.PS_DELETE_DURING, "delay": lib.PS_DELETE_DELAY,
     "after": lib.PS_DELETE_AFTER,
@@ -52,9 +45,17 @@ INFO_FIELDS = (
 
 
 def fill_context(
-    context: Context, options: Options, negotiated: Negotiated, *, sender: bool, umask: int, am_daemon: bool = False
+    context: Context,
+    options: Options,
+    negotiated: Negotiated,
+    *,
+    sender: bool,
+    umask: int,
+    am_daemon: bool = False,
+    swarm: bool = False,
 ) -> None:
-    """Sets the context's options; to be called before other parts are made on it. `sender`: this side reads the files."""
+    """Sets the context's options; to be called before other parts are made on it. `sender`: this side reads the files; `umask`:
+    the process's; `swarm`: nominate/1 is agreed."""
     target = context.options
     target.role = lib.PS_ROLE_SENDER if sender else lib.PS_ROLE_RECEIVER
     target.am_server = int(options.am_server)
@@ -62,6 +63,8 @@ def fill_context(
     target.am_root = int(os.geteuid() == 0)
     for name, source in COPIED.items():
         setattr(target, name, int(getattr(options, source)))
+    if not sender:  # what links are sent as is the sender's business: here they are what they are
+        target.copy_links = target.copy_dirlinks = target.copy_unsafe_links = 0
     for word in INFO_FIELDS:
         setattr(target, f"info_{word}", options.info.get(word.upper(), 0))
     target.recurse = int(bool(options.recurse))
@@ -72,31 +75,13 @@ def fill_context(
     target.super = -1
     target.umask = umask
     target.want_progress_events = int(options.info_at_least("PROGRESS", 1))
-    _fill_negotiated(target, options, negotiated)
+    target.swarm = int(swarm)
+    target.receiver_symlink_times = int(not options.am_server or "L" in options.client_info)
+    fill_negotiated(target, negotiated)
     _fill_strings(context, options)
     operations = [op for text in options.chmod for op in parse_chmod(text, umask) or ()]
     if operations:
         context.set_chmod(operations)
-
-
-def _fill_negotiated(target: Any, options: Options, negotiated: Negotiated) -> None:
-    flags = negotiated.flags
-    target.protocol = negotiated.protocol
-    target.inc_recurse = int(negotiated.inc_recurse)
-    target.safe_flist = int(negotiated.safe_flist)
-    target.avoid_xattr_optim = int(not negotiated.xattr_optimization)
-    target.proper_seed_order = int(Compat.CHKSUM_SEED_FIX in flags)
-    target.inplace_partial_dir = int(Compat.INPLACE_PARTIAL_DIR in flags)
-    target.varint_flist_flags = int(Compat.VARINT_FLIST_FLAGS in flags)
-    target.id0_names = int(Compat.ID0_NAMES in flags)
-    target.receiver_symlink_times = int(not options.am_server or "L" in options.client_info)
-    target.xfer_sum = SUM_KINDS[negotiated.checksum]
-    target.file_sum = SUM_KINDS[negotiated.list_checksum]
-    target.checksum_seed = negotiated.seed
-    target.compress = COMPRESS_KINDS[negotiated.compression]
-    target.compress_level = negotiated.compress_level if target.compress else NOT_SPECIFIED_LEVEL
-    if negotiated.checksum == "none":
-        target.whole_file = 1
 
 
 def _fill_strings(context: Context, options: Options) -> None:

@@ -22,7 +22,8 @@ from prsync.errors import SocketError, StreamError
 from prsync.net.handshake import Handshake, Login
 from prsync.net.streams import SocketStream
 from prsync.protocol import limits
-from prsync.protocol.negotiation import Compat, Negotiated, Wishes
+from prsync.protocol.negotiated_options import fill_negotiated
+from prsync.protocol.negotiation import Negotiated, Wishes
 from prsync.sources.base import Entry, Flush, SlotFree, SourceRefused, SourceSettings, below, decode_entries, encode_entry
 from prsync.sources.connection import HANDSHAKE_SECONDS, no_password, open_connection
 
@@ -32,7 +33,6 @@ WHOLE_ARGUMENTS = (b"--server", b"--sender", b"-Re.LsfxCIvu", b"--no-implied-dir
 RANGE_ARGUMENTS = (b"--server", b"--sender", b"-e.LsfxCIvu", b".")
 EMPTY_FILTER_LIST = bytes(4)
 SESSION_REQUESTS = 8
-SUMS = {"xxh128": "XXH128", "xxh3": "XXH3", "xxh64": "XXH64", "md5": "MD5", "md4": "MD4", "sha1": "SHA1", "none": "NONE"}
 CLOSE_NOW = struct.pack("ii", 1, 0)
 
 
@@ -231,14 +231,7 @@ def _context(negotiated: Negotiated) -> Context:
     context = Context()
     options: Any = context.options
     options.role = lib.PS_ROLE_RECEIVER
-    options.protocol = negotiated.protocol
-    options.inc_recurse = int(negotiated.inc_recurse)
-    options.safe_flist = int(negotiated.safe_flist)
-    options.varint_flist_flags = int(Compat.VARINT_FLIST_FLAGS in negotiated.flags)
-    options.id0_names = int(Compat.ID0_NAMES in negotiated.flags)
-    options.xfer_sum = getattr(lib, f"PS_SUM_{SUMS[negotiated.checksum]}")
-    options.file_sum = getattr(lib, f"PS_SUM_{SUMS[negotiated.list_checksum]}")
-    options.checksum_seed = negotiated.seed
+    fill_negotiated(options, negotiated)
     options.relative = 1
     options.trust_sender = 1
     return context

@@ -65,7 +65,7 @@ class Pull(ClientTransfer):
     ) -> None:
         options = run.options
         context = Context()
-        fill_context(context, options, negotiated, sender=False, umask=run.umask)
+        fill_context(context, options, negotiated, sender=False, umask=run.umask, swarm=fetcher is not None)
         sent_rules = client_filter_list(prepared.rules, traits(options, negotiated.protocol))
         rules = prepared.rules
         self.rules = RuleSet(

@@ -57,7 +57,6 @@ class ClientSwarm:
         self._states = FrameStates(State.CLIENT_AGREED)
         self.no_data = False
         self.control: SwarmControl | None = None
-        receiver.context.options.swarm = 1
         receiver.core.put_message(MSG_NOMINATE, encode_frame(Hello()))
 
     # ---- frames --------------------------------------------------------------------------------
@@ -82,7 +81,7 @@ class ClientSwarm:
     def _nominated(self, nomination: Nomination) -> None:
         """Without a mirror the session is a classic one."""
         if not nomination.mirrors:
-            self._receiver.context.options.swarm = 0
+            self._receiver.context.go_classic()
             self._require_mirrors()
             return
         settings = self._settings()

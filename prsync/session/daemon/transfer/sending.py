@@ -47,9 +47,8 @@ class SenderJob:
         self.early = b""
         self.frames: list[bytes] = []
         self.on_frame: Callable[[bytes], None] = self.frames.append
-        fill_context(self.context, options, negotiated, sender=True, umask=0, am_daemon=True)
+        fill_context(self.context, options, negotiated, sender=True, umask=0, am_daemon=True, swarm=negotiated.nominate)
         core = self.context.options
-        core.swarm = int(negotiated.nominate)
         core.no_data = int(entered.extension is not None and entered.extension.no_data)
         core.munge_links = int(entered.munge_links)
         core.keep_dirlinks = 0
