@@ -51,7 +51,6 @@ def fill_context(
     *,
     sender: bool,
     umask: int,
-    am_daemon: bool = False,
     swarm: bool = False,
 ) -> None:
     """Sets the context's options; to be called before other parts are made on it. `sender`: this side reads the files; `umask`:
@@ -59,7 +58,6 @@ def fill_context(
     target = context.options
     target.role = lib.PS_ROLE_SENDER if sender else lib.PS_ROLE_RECEIVER
     target.am_server = int(options.am_server)
-    target.am_daemon = int(am_daemon)
     target.am_root = int(os.geteuid() == 0)
     for name, source in COPIED.items():
         setattr(target, name, int(getattr(options, source)))

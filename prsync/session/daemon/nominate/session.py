@@ -31,12 +31,13 @@ class NominatedSender:
     """The sender's pump with answers to digests? in its output. `log_line` says what the client got of it."""
 
     def __init__(
-        self, worker: Worker, extension: Extension, job: SenderJob, now: Callable[[], float] = time.monotonic
+        self, worker: Worker, extension: Extension, job: SenderJob, module: bytes, now: Callable[[], float] = time.monotonic
     ) -> None:
         """Answers the client's hello. Raises StreamError when there is none yet."""
         self._worker = worker
         self._extension = extension
         self._job = job
+        self._module = module
         self._now = now
         self._sender = job.sender
         self._digester = Digester(job.context, job.send.handle, job.root.handle, extension.access.index)
@@ -125,7 +126,7 @@ class NominatedSender:
 
     def _welcome(self, hello: Hello) -> None:
         extension, client = self._extension, self._worker.address
-        salt = self._job.entered.module.name.encode("utf-8", "surrogateescape")[:64]
+        salt = self._module[:64]
         answer = nominate(extension.mirrors, hello, self._wish(), client, self._now(), extension.origin, salt)
         self._named = len(answer.mirrors)
         extension.registry.named(tuple(mirror.url for mirror in answer.mirrors if not mirror.listed))

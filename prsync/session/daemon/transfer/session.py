@@ -9,7 +9,7 @@ import attrs
 
 from prsync.errors import EngineError, ExitCode, PrsyncError, StartError, StreamError, TransferTimeout
 from prsync.net.streams import SocketStream
-from prsync.options.model import Options, as_text
+from prsync.options.model import Options, as_bytes, as_text
 from prsync.options.read import Reader
 from prsync.options.remote_arguments import limit_verbosity, refused_rows
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
@@ -18,6 +18,7 @@ from prsync.session.daemon.transfer.arguments import Received, read_arguments
 from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MuxInput
 from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure
 from prsync.session.daemon.transfer.sending import SenderJob
+from prsync.session.daemon.transfer.site import ModuleSite
 from prsync.session.loop import Loop, Ticks
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received, nominat
         return tell_failure(worker, negotiated, refusal)
     nominated: NominatedSender | None = None
     try:
-        job = SenderJob(worker, entered, options, request.paths, negotiated)
+        job = SenderJob(ModuleSite(worker, entered), options, request.paths, negotiated)
         job.prepare(MuxInput(worker.text))
         if extension is not None and negotiated.nominate:
-            nominated = nominate(worker, extension, job)
+            nominated = nominate(worker, extension, job, as_bytes(entered.module.name))
         elif job.frames:
             raise StreamError("unexpected tag 117 [sender]")
     except PrsyncError as error:
@@ -148,7 +149,7 @@ def _drive(worker: Worker, job: SenderJob, nominated: NominatedSender | None, ti
         who="sender",
         timeout=timeout,
         bandwidth=bandwidth * 1024,
-        before=job.early,
+        before=job.before,
         companion=Ticks(nominated.tick) if nominated else None,
     )
     failure: PrsyncError | None = None
