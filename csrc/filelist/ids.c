@@ -40,8 +40,6 @@ static void ids_free(void *ids) {
     free(i);
 }
 
-ps_ids *ids_of(const ps_ctx *c) { return ctx_owned(c, PS_OWNED_IDS); }
-
 bool ids_make(ps_ctx *c) {
     if (ids_of(c)) return true;
     ps_ids *i = calloc(1, sizeof *i);

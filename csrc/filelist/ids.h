@@ -4,7 +4,7 @@
 #include "filelist/flist.h"
 
 typedef struct ps_ids ps_ids;
-ps_ids *ids_of(const ps_ctx *c); /* the context's, made by flists_new */
+static inline ps_ids *ids_of(const ps_ctx *c) { return ctx_owned(c, PS_OWNED_IDS); } /* made by flists_new */
 bool ids_make(ps_ctx *c);
 
 /* Receiver. Local ids for the remote's; *flags gets PS_F_SKIP_GROUP where the group cannot be set by us. */

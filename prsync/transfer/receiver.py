@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from prsync.engine.context import Context, Status
+from prsync.engine.native import lib
 from prsync.engine.receiving import Receiving
 from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.transfer.messages import EventSink, LogSink, Records, exit_code
 from prsync.transfer.pump import Want
 
-MSG_DATA = 0
 # A server's words to a client that does not read are bounded: then it takes nothing more from it.
 OUTPUT_LIMIT = 4 << 20
 
@@ -85,7 +85,7 @@ class Receiver:
         self.core.sent(count)
 
     def keep_alive(self) -> None:
-        self.core.put_message(MSG_DATA, b"")
+        self.core.put_message(lib.PS_MSG_DATA, b"")
 
     def abort(self, failure: PrsyncError | None) -> None:
         told = failure is not None and failure.told

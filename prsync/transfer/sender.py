@@ -12,7 +12,6 @@ from prsync.transfer.messages import UNANNOUNCED, EventSink, LogSink, Records, e
 from prsync.transfer.pump import Want
 from prsync.transfer.read_ahead import ReadAhead
 
-MSG_DATA = 0
 # Output is worth a write once so much has gathered, even while the core could go on.
 WRITE_CHUNK = 32 * 1024
 # A scan or a search may go on for minutes without output; the caller is asked back after so many of its steps.
@@ -93,7 +92,7 @@ class Sender:
         self._send.message(code, data)
 
     def keep_alive(self) -> None:
-        self._send.message(MSG_DATA)
+        self._send.message(lib.PS_MSG_DATA)
 
     def drain(self) -> None:
         self._records.hand_on()
