@@ -30,6 +30,10 @@ class ExitCode(IntEnum):
     DELETE_LIMIT = 25
     TIMEOUT = 30
     CONNECT_TIMEOUT = 35
+    SHELL_FAILED = 124
+    SHELL_KILLED = 125
+    COMMAND_NOT_RUN = 126
+    COMMAND_NOT_FOUND = 127
 
 
 class PrsyncError(Exception):

@@ -9,7 +9,7 @@ import sys
 import time
 
 from prsync.errors import ExitCode, PrsyncError, UnsupportedError
-from prsync.net.connect import Route
+from prsync.net.connect import DEFAULT_SHELL, Route
 from prsync.net.handshake import Login
 from prsync.net.proxy import parse_proxy
 from prsync.options.model import Options, as_bytes
@@ -75,6 +75,7 @@ def route_of(options: Options) -> Route:
         proxy=parse_proxy(proxy) if proxy else None,
         program=os.environ.get("RSYNC_CONNECT_PROG"),
         environment=os.environ,
+        shell=os.environ.get("RSYNC_RSH", DEFAULT_SHELL) if options.shell_cmd is None else options.shell_cmd,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from prsync.errors import ConnectTimeout, SocketError
 from prsync.net.proxy import Proxy, open_tunnel
 
+DEFAULT_SHELL = "ssh"
 PAIR_SECONDS = 60.0  # for a connection to ourselves
 STAGGER_SECONDS = 0.25  # before the next address is tried beside the one that has not answered
 
@@ -29,7 +30,8 @@ class Route(NamedTuple):
     timeout: float = 0  # --contimeout; 0: none
     proxy: Proxy | None = None
     program: str | None = None  # RSYNC_CONNECT_PROG
-    environment: Mapping[str, str] = {}  # of that program
+    environment: Mapping[str, str] = {}  # of that program, and of the remote shell
+    shell: str = DEFAULT_SHELL  # -e, RSYNC_RSH
 
 
 QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)

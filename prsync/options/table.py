@@ -192,7 +192,12 @@ ROWS: tuple[Row, ...] = (
     _r("max-size", TEXT_ACTION, "max_size", text="leave out files that are larger", metavar="SIZE"),
     _r("min-size", TEXT_ACTION, "min_size", text="leave out files that are smaller", metavar="SIZE"),
     _r(
-        "max-alloc", TEXT_ACTION, "max_alloc", text="limit of one allocation (prsync has its own limits)", metavar="SIZE", support=NO
+        "max-alloc",
+        TEXT_ACTION,
+        "max_alloc",
+        text="limit of one allocation (prsync has its own limits)",
+        metavar="SIZE",
+        support=NO,
     ),
     _r("sparse,S", SET, "sparse_files", 1, "write runs of zeros as holes"),
     _r("no-sparse", SET, "sparse_files", 0),

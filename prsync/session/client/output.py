@@ -15,7 +15,7 @@ from prsync.privileges import open_trusted
 ERROR_XFER, INFO, ERROR, WARNING, ERROR_SOCKET, LOG, CLIENT, ERROR_UTF8 = range(1, 9)
 TO_STDERR = frozenset((ERROR_XFER, ERROR, WARNING, ERROR_SOCKET, ERROR_UTF8))
 
-EXIT_NAMES = {
+EXIT_NAMES: dict[int, str] = {
     ExitCode.SYNTAX: "syntax or usage error",
     ExitCode.PROTOCOL: "protocol incompatibility",
     ExitCode.FILE_SELECT: "errors selecting input/output files, dirs",
@@ -37,6 +37,10 @@ EXIT_NAMES = {
     ExitCode.DELETE_LIMIT: "the --max-delete limit stopped deletions",
     ExitCode.TIMEOUT: "timeout in data send/receive",
     ExitCode.CONNECT_TIMEOUT: "timeout waiting for daemon connection",
+    ExitCode.SHELL_FAILED: "remote shell failed",
+    ExitCode.SHELL_KILLED: "remote shell killed",
+    ExitCode.COMMAND_NOT_RUN: "remote command could not be run",
+    ExitCode.COMMAND_NOT_FOUND: "remote command not found",
 }
 
 
@@ -116,8 +120,8 @@ class Output:
             for line in error.text.splitlines():
                 self.say(ERROR, line + "\n")
 
-    def ended(self, code: ExitCode, who: str, version: str) -> None:
-        """log.c:log_exit for a run that failed."""
+    def ended(self, code: int, who: str, version: str) -> None:
+        """log.c:log_exit for a run that failed. `code`: a remote shell's may be any."""
         name = EXIT_NAMES.get(code, "unexplained error")
         kind, level = ("warning", WARNING) if code == ExitCode.VANISHED else ("error", ERROR)
         self.say(level, f"rsync {kind}: {name} (code {int(code)}) at prsync [{who}={version}]\n")
