@@ -53,7 +53,7 @@ static bool same_sum(ps_gen *g, const gen_item *it, int dirfd, const char *name,
     const u8 *want = l->sums + (size_t)(it->f - l->files) * l->sum_len;
     u8 have[PS_LIMIT_CHECKSUM] = {0};
     bool same;
-    if (early_compare(g->early, st, want, l->sum_len, &same)) return same;
+    if (sums_ahead_compare(g->sums_ahead, st, want, l->sum_len, &same)) return same;
     if (!g->sum && !(g->sum = sum_new())) return !gen_fail_memory(g);
     int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (fd >= 0) {
@@ -124,7 +124,7 @@ void gen_put(ps_gen *g, const void *data, size_t n) {
 void gen_put_ndx(ps_gen *g, i32 ndx) {
     u8 room[16];
     ps_buf b = {.data = room, .cap = sizeof room};
-    if (buf_ndx(&b, g->wire, g->c->o.protocol, ndx)) gen_put(g, room, b.len);
+    if (buf_ndx(&b, g->ndx_out, g->c->o.protocol, ndx)) gen_put(g, room, b.len);
 }
 
 void gen_itemize(ps_gen *g, const gen_item *it, i32 ndx, int statret, const struct stat *st, u32 iflags, u8 basis, const char *xname) {
@@ -138,7 +138,7 @@ void gen_itemize(ps_gen *g, const gen_item *it, i32 ndx, int statret, const stru
     }
     ps_buf *b = &g->request;
     buf_clear(b);
-    bool ok = ndx < 0 || buf_ndx(b, g->wire, o->protocol, ndx);
+    bool ok = ndx < 0 || buf_ndx(b, g->ndx_out, o->protocol, ndx);
     ok = ok && buf_u16(b, (u16)iflags);
     if (iflags & PS_ITEM_BASIS_TYPE_FOLLOWS) ok = ok && buf_u8(b, basis);
     if (iflags & PS_ITEM_XNAME_FOLLOWS) ok = ok && buf_vstring(b, xname ? xname : "", xname ? strlen(xname) : 0);

@@ -210,7 +210,7 @@ static int make_dir(ps_gen *g, gen_item *it, u32 mode) {
 
 /* In the list of its parent a directory is only made, so that the parent's time can be set with that list; what else it
  * needs is done right before its contents. */
-static void early_dir(ps_gen *g, gen_item *it, int statret, const struct stat *st, u32 del_flags) {
+static void dir_before_own_list(ps_gen *g, gen_item *it, int statret, const struct stat *st, u32 del_flags) {
     if (!g->c->o.times || g->c->o.omit_dir_times) return;
     if (statret == 0 && (S_ISDIR(st->st_mode) || gen_delete_item(g, item_path(g, it), st->st_mode, del_flags | DEL_FOR_DIR) != DR_SUCCESS))
         return;
@@ -278,7 +278,7 @@ static void run_dir(ps_gen *g, gen_item *it, int statret, struct stat *st, u32 d
     }
     if (it->itemizing) gen_itemize(g, it, it->ndx, statret, st, statret ? PS_ITEM_LOCAL_CHANGE : 0, 0, NULL);
     if (real_ret != 0 && !create_dir(g, it)) return;
-    if (f->flags & PS_F_DIR_CREATED) keep_path(g, &g->fresh_dir, &g->have_fresh_dir, path); /* by early_dir: nothing is in it yet */
+    if (f->flags & PS_F_DIR_CREATED) keep_path(g, &g->fresh_dir, &g->have_fresh_dir, path); /* by dir_before_own_list: nothing is in it yet */
     if (real_ret != 0 && g->root && it->dirfd < 0) item_init(g, it, it->l, it->f, it->ndx);
     if (attrs_set(g->c, it->dirfd, it->leaf, path, file_attrs(f), real_ret ? NULL : &real, 0) && o->info_name >= 1 && it->code != GEN_NO_CODE)
         ps_log(g->c, it->code, "%s/\n", path);
@@ -371,9 +371,9 @@ static bool refused_by_daemon(ps_gen *g, gen_item *it, bool is_dir, bool own_lis
 }
 
 /* --existing: nothing new is made. */
-static void leave_out_new(ps_gen *g, gen_item *it, bool early) {
+static void leave_out_new(ps_gen *g, gen_item *it, bool before_own_list) {
     bool is_dir = it->type == FT_DIR;
-    if (early) return;
+    if (before_own_list) return;
     if (is_dir) {
         g->skip_depth = it->depth;
         set_dir_flag(g, it, PS_F_MISSING_DIR);
@@ -404,7 +404,7 @@ void gen_entry(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx, bool own_list) {
     const ps_opts *o = &g->c->o;
     gen_item it;
     item_init(g, &it, l, f, ndx);
-    bool is_dir = it.type == FT_DIR, early = is_dir && o->inc_recurse && !own_list;
+    bool is_dir = it.type == FT_DIR, before_own_list = is_dir && o->inc_recurse && !own_list;
     if (g->skip_depth >= 0) {
         if (it.depth > g->skip_depth) {
             if (is_dir)
@@ -432,21 +432,21 @@ void gen_entry(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx, bool own_list) {
     }
 
     if (o->existing && !g->redoing && statret < 0 && stat_errno == ENOENT) {
-        leave_out_new(g, &it, early);
+        leave_out_new(g, &it, before_own_list);
         return;
     }
     u32 del_flags = g->delete_mode || o->force_delete ? DEL_RECURSE : 0;
     if (statret == 0 && !(st.st_mode & S_IWUSR) && o->am_root <= 0 && st.st_uid == g->our_uid) del_flags |= DEL_NO_UID_WRITE;
     if (o->ignore_existing && !g->redoing && statret == 0 && !(is_dir && S_ISDIR(st.st_mode))) {
-        keep_existing(g, &it, &st, !early);
+        keep_existing(g, &it, &st, !before_own_list);
         return;
     }
     if (!is_dir)
         run_node(g, &it, statret, stat_errno, &st, del_flags);
     else if (!o->implied_dirs && f->flags & PS_F_IMPLIED_DIR)
         return;
-    else if (early)
-        early_dir(g, &it, statret, &st, del_flags);
+    else if (before_own_list)
+        dir_before_own_list(g, &it, statret, &st, del_flags);
     else
         run_dir(g, &it, statret, &st, del_flags);
 }

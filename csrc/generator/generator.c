@@ -60,7 +60,7 @@ void gen_free(ps_gen *g) {
     free(g);
 }
 
-void gen_use_early(ps_gen *g, const ps_early *e) { g->early = e; }
+void gen_use_sums_ahead(ps_gen *g, const ps_sums_ahead *e) { g->sums_ahead = e; }
 
 bool gen_fail_memory(ps_gen *g) {
     ps_fail_memory(g->c, "the generator");
@@ -338,8 +338,8 @@ int gen_route_swarm(ps_gen *g, i32 ndx) {
 
 /* ---- course ----------------------------------------------------------------------------------- */
 
-static bool early_delay(const ps_gen *g) { return !g->c->o.delay_updates; }
-static bool early_delete(const ps_gen *g) { return g->delete_mode != PS_DELETE_DELAY && g->delete_mode != PS_DELETE_AFTER; }
+static bool early_delay_done(const ps_gen *g) { return !g->c->o.delay_updates; }
+static bool early_delete_done(const ps_gen *g) { return g->delete_mode != PS_DELETE_DELAY && g->delete_mode != PS_DELETE_AFTER; }
 static bool deletes_during(const ps_gen *g) { return g->delete_mode == PS_DELETE_DURING || g->delete_mode == PS_DELETE_DELAY; }
 
 static void put_del_stats(ps_gen *g) {
@@ -454,10 +454,10 @@ static int end_redo(ps_gen *g) {
     int protocol = g->c->o.protocol;
     g->phase++;
     gen_put_ndx(g, PS_NDX_DONE);
-    if (early_delay(g)) gen_put_ndx(g, PS_NDX_DONE);
-    if (protocol >= 31 && early_delete(g)) {
+    if (early_delay_done(g)) gen_put_ndx(g, PS_NDX_DONE);
+    if (protocol >= 31 && early_delete_done(g)) {
         put_del_stats(g);
-        if (early_delay(g)) gen_put_ndx(g, PS_NDX_DONE);
+        if (early_delay_done(g)) gen_put_ndx(g, PS_NDX_DONE);
     }
     g->state = GEN_WAIT_REDO;
     return PS_OK;
@@ -467,9 +467,9 @@ static int end_delayed(ps_gen *g) {
     gen_finish_lists(g, false);
     if (g->phases_ended < 2) return PS_AGAIN;
     g->phase++;
-    if (!early_delay(g)) {
+    if (!early_delay_done(g)) {
         gen_put_ndx(g, PS_NDX_DONE);
-        if (g->c->o.protocol >= 31 && early_delete(g)) gen_put_ndx(g, PS_NDX_DONE);
+        if (g->c->o.protocol >= 31 && early_delete_done(g)) gen_put_ndx(g, PS_NDX_DONE);
     }
     g->state = GEN_WAIT_DELAYED;
     return PS_OK;
@@ -487,7 +487,7 @@ static bool delete_late(ps_gen *g) {
 }
 
 static void tell_late_deletes(ps_gen *g) {
-    if (g->c->o.protocol < 31 || early_delete(g)) return;
+    if (g->c->o.protocol < 31 || early_delete_done(g)) return;
     put_del_stats(g);
     gen_put_ndx(g, PS_NDX_DONE);
 }
@@ -561,7 +561,7 @@ static int advance(ps_gen *g) {
 int gen_step(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx) {
     if (g->failed) return PS_FAIL;
     g->out = out;
-    g->wire = ndx;
+    g->ndx_out = ndx;
     adopt_first_list(g);
     put_successes(g);
     route_files(g);

@@ -11,8 +11,8 @@ typedef struct ps_gen ps_gen;
 typedef enum { PS_SETTLED_OK, PS_SETTLED_REDO, PS_SETTLED_FAILED, PS_SETTLED_NO_SEND } ps_settled;
 ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest);
 void gen_free(ps_gen *g);
-struct ps_early;
-void gen_use_early(ps_gen *g, const struct ps_early *e); /* -c: sums that are known already; borrowed */
+struct ps_sums_ahead;
+void gen_use_sums_ahead(ps_gen *g, const struct ps_sums_ahead *e); /* -c: sums that are known already; borrowed */
 /* Goes on through the lists received so far: compares, creates directories, links and devices, deletes, writes requests.
  * PS_AGAIN: waits for a list or for files in progress; PS_FULL: out is above PS_SEND_HIGH_WATER, or the log or the events
  * must be drained; PS_DONE: all phases over and the goodbye's NDX_DONEs written. Bounded: at most about 1 ms of work. */

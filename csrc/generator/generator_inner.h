@@ -57,7 +57,7 @@ struct ps_gen {
     bool redoing;
     bool failed;
     ps_mux_out *out;   /* of the running gen_step */
-    ps_ndx_state *wire;
+    ps_ndx_state *ndx_out;
     ps_buf request;
     ndx_queue redo, links, successes, classic;
     ps_gen_job *jobs;
@@ -100,7 +100,7 @@ struct ps_gen {
     ps_sum *sum;
     u32 step_left;     /* entries that this step still takes */
     i64 hashed;        /* -c: bytes of files that it has read */
-    const ps_early *early;
+    const ps_sums_ahead *sums_ahead;
     ps_buf block_sums;
     u8 *scratch;       /* GEN_SCRATCH bytes */
 };

@@ -16,7 +16,7 @@ typedef struct known_sum {
     u64 state, sum; /* hashes; state 0: free */
 } known_sum;
 
-struct ps_early {
+struct ps_sums_ahead {
     ps_ctx *c;
     ps_flists *all;
     char *dest;
@@ -34,8 +34,8 @@ static bool decides_before(const ps_opts *o) {
     return o->ignore_existing || o->update || o->max_size >= 0 || o->min_size >= 0 || o->append;
 }
 
-ps_early *early_new(ps_ctx *c, ps_flists *all, const char *dest) {
-    ps_early *e = calloc(1, sizeof *e);
+ps_sums_ahead *sums_ahead_new(ps_ctx *c, ps_flists *all, const char *dest) {
+    ps_sums_ahead *e = calloc(1, sizeof *e);
     if (!e) return NULL;
     e->c = c;
     e->all = all;
@@ -44,11 +44,11 @@ ps_early *early_new(ps_ctx *c, ps_flists *all, const char *dest) {
     e->dest = strdup(dest);
     e->sum = sum_new();
     if (e->dest && e->sum) return e;
-    early_free(e);
+    sums_ahead_free(e);
     return NULL;
 }
 
-void early_free(ps_early *e) {
+void sums_ahead_free(ps_sums_ahead *e) {
     if (!e) return;
     root_free(e->root);
     sum_free(e->sum);
@@ -70,7 +70,7 @@ static known_sum *slot_of(known_sum *known, u32 cap, u64 state) {
     return &known[at];
 }
 
-static bool grow(ps_early *e) {
+static bool grow(ps_sums_ahead *e) {
     u32 cap = e->cap ? e->cap * 2 : 1024;
     known_sum *larger = calloc(cap, sizeof *larger);
     if (!larger) return false;
@@ -82,7 +82,7 @@ static bool grow(ps_early *e) {
     return true;
 }
 
-static void remember(ps_early *e, const struct stat *st, const u8 *sum, size_t len) {
+static void remember(ps_sums_ahead *e, const struct stat *st, const u8 *sum, size_t len) {
     if (e->count >= e->cap / 2 && !grow(e)) {
         e->off = true;
         return;
@@ -92,7 +92,7 @@ static void remember(ps_early *e, const struct stat *st, const u8 *sum, size_t l
     *k = (known_sum){state_of(st), ps_xxh3_baseline.hash64(sum, len, 0)};
 }
 
-bool early_compare(const ps_early *e, const struct stat *st, const u8 *want, size_t len, bool *same) {
+bool sums_ahead_compare(const ps_sums_ahead *e, const struct stat *st, const u8 *want, size_t len, bool *same) {
     if (!e || !e->count) return false;
     u64 state = state_of(st);
     const known_sum *k = slot_of(e->known, e->cap, state);
@@ -101,7 +101,7 @@ bool early_compare(const ps_early *e, const struct stat *st, const u8 *want, siz
 }
 
 /* The generator has been through the lists before, or has had its use of what is known of them. */
-static void begin_list(ps_early *e, const ps_flist *list) {
+static void begin_list(ps_sums_ahead *e, const ps_flist *list) {
     e->list_start = list->ndx_start;
     e->next = 0;
     if (e->count) memset(e->known, 0, e->cap * sizeof *e->known);
@@ -109,7 +109,7 @@ static void begin_list(ps_early *e, const ps_flist *list) {
 }
 
 /* false: the destination is no directory, so nothing is known of what the names will mean. */
-static bool enter(ps_early *e) {
+static bool enter(ps_sums_ahead *e) {
     if (e->root) return true;
     int fd = open(*e->dest ? e->dest : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     e->root = fd < 0 ? NULL : root_from_fd(e->c, fd);
@@ -118,7 +118,7 @@ static bool enter(ps_early *e) {
 }
 
 /* Bytes read. */
-static i64 read_file(ps_early *e, const ps_flist *l, const ps_file *f) {
+static i64 read_file(ps_sums_ahead *e, const ps_flist *l, const ps_file *f) {
     struct stat st;
     if (!S_ISREG(f->mode) || f->size <= 0) return 0;
     const char *name = file_name(l, f);
@@ -136,7 +136,7 @@ static i64 read_file(ps_early *e, const ps_flist *l, const ps_file *f) {
     return st.st_size - left;
 }
 
-int early_step(ps_early *e, const ps_flist *list) {
+int sums_ahead_step(ps_sums_ahead *e, const ps_flist *list) {
     if (!e || e->off || !list || !list->sum_len || e->count >= KNOWN_MOST) return PS_AGAIN;
     if (list->ndx_start != e->list_start) begin_list(e, list);
     if (e->next >= list->count || !enter(e)) return PS_AGAIN;

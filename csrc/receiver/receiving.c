@@ -24,7 +24,7 @@ struct ps_receiving {
     ps_rules *rules;
     ps_root *root;
     ps_gen *gen;
-    ps_early *early;     /* NULL: not with -c */
+    ps_sums_ahead *sums_ahead;     /* NULL: not with -c */
     ps_recv *recv;
     ps_mux_in in;
     ps_mux_out out;
@@ -107,8 +107,8 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
         return NULL;
     }
     p->decoder = flist_decoder_new(c, p->all, rules);
-    if (c->o.checksum && !c->o.list_only) p->early = early_new(c, p->all, p->dest);
-    if (p->decoder && (p->early || !c->o.checksum || c->o.list_only)) return p;
+    if (c->o.checksum && !c->o.list_only) p->sums_ahead = sums_ahead_new(c, p->all, p->dest);
+    if (p->decoder && (p->sums_ahead || !c->o.checksum || c->o.list_only)) return p;
     ps_receiving_free(p);
     return NULL;
 }
@@ -118,7 +118,7 @@ void ps_receiving_free(ps_receiving *p) {
     swarm_free(p->swarm);
     recv_free(p->recv);
     if (p->gen) gen_free(p->gen);
-    early_free(p->early);
+    sums_ahead_free(p->sums_ahead);
     if (p->decoder) flist_decoder_free(p->decoder);
     if (p->all) flists_free(p->all);
     root_free(p->root);
@@ -181,7 +181,7 @@ static int begin_run(ps_receiving *p) {
         if (p->rules && base && rules_set_base(p->rules, base, strlen(base), NULL) != PS_OK) return PS_FAIL;
         p->gen = gen_new(p->c, p->all, p->rules, p->root);
         if (!p->gen) return ps_fail_memory(p->c, "the generator");
-        gen_use_early(p->gen, p->early);
+        gen_use_sums_ahead(p->gen, p->sums_ahead);
     }
     p->recv = recv_new(p->c, p->all, p->gen, p->rules, p->root, p->decoder, &p->ndx_in);
     if (!p->recv) return PS_FAIL;
@@ -330,14 +330,14 @@ static bool swarm_works(const ps_receiving *p) {
 int ps_receiving_step(ps_receiving *p) {
     if (p->failed || p->c->error.exit_code) return failed(p);
     if (p->done) return PS_DONE;
-    if (p->stage != RECEIVING_RUN && p->stage != RECEIVING_OVER) return early_step(p->early, flist_decoder_list(p->decoder));
+    if (p->stage != RECEIVING_RUN && p->stage != RECEIVING_OVER) return sums_ahead_step(p->sums_ahead, flist_decoder_list(p->decoder));
     if (buf_used(&p->out.out) >= PS_SEND_HIGH_WATER) return PS_FULL;
     if (ctx_swarms(p->c) && (!p->swarm || !ps_swarm_get_counts(p->swarm)->open)) recv_place_delayed(p->recv);
     int status = p->c->o.list_only ? PS_OK : gen_step(p->gen, &p->out, &p->ndx_out);
     for (int lists = 0; p->c->o.list_only && status == PS_OK && lists < STEP_LISTS; lists++) status = list_step(p);
     if (status == PS_FAIL) return failed(p);
     if (status == PS_DONE) p->done = true;
-    if (status == PS_AGAIN && p->stage == RECEIVING_RUN) return early_step(p->early, flist_decoder_list(p->decoder));
+    if (status == PS_AGAIN && p->stage == RECEIVING_RUN) return sums_ahead_step(p->sums_ahead, flist_decoder_list(p->decoder));
     if (status == PS_AGAIN && p->stage == RECEIVING_OVER && !swarm_works(p)) {
         ps_fail(p->c, 12, 0, "the remote ended the session before all was done [receiver]");
         return failed(p);

@@ -15,7 +15,7 @@ import attrs
 
 from prsync.protocol import limits
 from prsync.protocol.frames import SourceKind, Verdict
-from prsync.swarm.work import Action, Assign, Drop, GiveUp, Request, Shrink, Source, TakeOver, Unit, UnitKind
+from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, Source, SourceRequest, TakeOver, Unit, UnitKind
 
 WINDOW = 4  # requests that a source holds at once
 REQUEST_SECONDS = 0.5  # a request should keep a source busy for about so long
@@ -43,7 +43,7 @@ class Scheduler:
         self.policy = policy or Policy()
         self.sources: dict[int, Source] = {}
         self.waiting: deque[Unit] = deque()
-        self.requests: dict[int, Request] = {}
+        self.requests: dict[int, SourceRequest] = {}
         self._next_request = 1
 
     # ---- what has happened -----------------------------------------------------------------
@@ -265,7 +265,7 @@ class Scheduler:
         return part
 
     def _assign(self, source: Source, unit: Unit, now: float) -> Assign:
-        request = Request(self._next_request, source.id, unit, unit.size, now)
+        request = SourceRequest(self._next_request, source.id, unit, unit.size, now)
         self._next_request += 1
         self.requests[request.id] = request
         if not source.requests:
@@ -276,7 +276,7 @@ class Scheduler:
         source.requests[request.id] = request
         return Assign(request.id, source.id, unit)
 
-    def _release(self, request: int, now: float) -> Request | None:
+    def _release(self, request: int, now: float) -> SourceRequest | None:
         entry = self.requests.pop(request, None)
         if entry is None:
             return None
@@ -357,7 +357,7 @@ class Scheduler:
         victim.left = max(0, victim.left - taken.size)
         return [Shrink(victim.id, kept.last), self._assign(source, taken, now)]
 
-    def _may_take(self, source: Source, request: Request, now: float) -> bool:
+    def _may_take(self, source: Source, request: SourceRequest, now: float) -> bool:
         """The origin helps out where a mirror would take longer than the stall limit: last never means never."""
         if self._may_have(source, request.unit):
             return True
@@ -367,7 +367,7 @@ class Scheduler:
         late = holder.rate > 0 and ahead / holder.rate > 2 * self.policy.stall_seconds
         return source.origin and source.id not in request.unit.excluded and late
 
-    def _take_over(self, source: Source, victim: Request, now: float) -> list[Action]:
+    def _take_over(self, source: Source, victim: SourceRequest, now: float) -> list[Action]:
         unit, holder = victim.unit, self.sources[victim.source]
         holder.silent = now - holder.last_progress
         holder.hushed = holder.silent >= self.policy.stall_seconds / 2
@@ -375,7 +375,7 @@ class Scheduler:
         self._release(victim.id, now)
         return [TakeOver(victim.id, self._assign(source, unit, now).request)]
 
-    def _seconds_left(self, request: Request, now: float) -> float:
+    def _seconds_left(self, request: SourceRequest, now: float) -> float:
         """By the holder's rate; a holder that has stopped moving counts as slower the longer it stands still."""
         holder = self.sources[request.source]
         ahead = sum(r.left for r in holder.requests.values() if r.id < request.id)

@@ -58,7 +58,7 @@ class Shrink:
 
 @attrs.frozen
 class TakeOver:
-    """Request `old` ends; what is left of it is the work of request `new`, of another source."""
+    """SourceRequest `old` ends; what is left of it is the work of request `new`, of another source."""
 
     old: int
     new: int
@@ -71,7 +71,7 @@ class Drop:
     source: int
     verdict: Verdict
     reason: str
-    requests: tuple[Request, ...] = ()  # what it held: their rest must be given out again
+    requests: tuple[SourceRequest, ...] = ()  # what it held: their rest must be given out again
 
 
 @attrs.frozen
@@ -111,7 +111,7 @@ class Source:
     bad_pieces: int = 0
     doubted: bool = False  # something of it did not fit what is there already: unproven, as either may be wrong
     stale_files: int = 0
-    requests: dict[int, Request] = attrs.field(factory=dict)
+    requests: dict[int, SourceRequest] = attrs.field(factory=dict)
     sample_at: float = 0.0
     sample_bytes: int = 0
 
@@ -157,7 +157,7 @@ class Source:
 
 
 @attrs.define
-class Request:
+class SourceRequest:
     id: int
     source: int
     unit: Unit
