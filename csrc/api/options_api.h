@@ -16,6 +16,7 @@
 #define PS_SUM_XXH3 5
 #define PS_SUM_XXH128 6
 #define PS_SUM_BLAKE3 7     /* never negotiated with rsync; digests only */
+#define PS_SUM_MD4_SEEDED 8 /* what protocols 27 to 29 use unasked: MD4, with the seed before the data of a transferred file */
 
 /* compression kinds */
 #define PS_Z_NONE 0
@@ -74,6 +75,7 @@ typedef struct ps_opts {
 } ps_opts;
 
 ps_opts *ps_ctx_opts(ps_ctx *c);
+bool ps_ctx_input_is_plain(const ps_ctx *c); /* by the options: what the remote sends is data alone, not multiplexed */
 
 /* strings, copied; paths without a slash at the end. NULL in C where not set. */
 #define PS_STR_PARTIAL_DIR 0   /* --partial-dir */

@@ -2,7 +2,7 @@
 #ifndef PS_PULL_API_H
 #define PS_PULL_API_H
 /* The receiving side of a session as one pump: raw bytes of the remote in, raw bytes for it out, no sockets. Generator and
- * receiver work in the same thread, in turns. Begins after the handshake, where multiplexing is on in both directions. */
+ * receiver work in the same thread, in turns. Begins after the handshake, where multiplexing is on as the protocol has it. */
 typedef struct ps_receiving ps_receiving;
 struct ps_flist_decoder;
 struct ps_rules;
@@ -40,6 +40,8 @@ int ps_receiving_put(ps_receiving *p, const uint8_t *data, size_t n);
 /* Bytes outside of the multiplexed stream, between what was put before and after: names of --files-from before protocol 31. */
 int ps_receiving_put_plain(ps_receiving *p, const uint8_t *data, size_t n);
 int ps_receiving_put_message(ps_receiving *p, uint32_t code, const uint8_t *data, size_t n);
+/* io.c:maybe_send_keepalive: something without meaning for the remote, where the protocol has such a thing now. */
+int ps_receiving_keep_alive(ps_receiving *p);
 
 /* Ends at once: temporary files are removed, or kept as --partial and --partial-dir have it. exit_code (0: none) is told to
  * the remote where its protocol has that; send the output afterwards if the connection still stands. */

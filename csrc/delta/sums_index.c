@@ -79,7 +79,7 @@ bool sums_load(ps_sums *s, const ps_sum_head *head, const u8 *wire) {
         s->head.count = 0;
         return true;
     }
-    if (head->count > PS_LIMIT_BLOCKS || head->block_length <= 0 || head->block_length > PS_LIMIT_BLOCK_LENGTH ||
+    if (head->count > PS_LIMIT_BLOCKS || head->block_length <= 0 || head->block_length > PS_LIMIT_OLD_BLOCK_LENGTH ||
         head->remainder < 0 || head->remainder > head->block_length || head->strong_length < 0 ||
         head->strong_length > PS_LIMIT_CHECKSUM) {
         s->head.count = 0;

@@ -14,7 +14,6 @@
 #define READ_ALIGN ((size_t)4096)
 #define FILE_STEP (256 * 1024)    /* of a file whose sum is made: the processor's nearer cache holds it until it is hashed */
 #define DEFAULT_BLOCK 700         /* rsync.h:BLOCK_SIZE */
-#define OLD_BLOCK_LIMIT (1 << 29) /* below protocol 30 */
 #define SHORTEST_STRONG 2         /* rsync.h:SHORT_SUM_LENGTH */
 #define LONGEST_STRONG 16         /* rsync.h:SUM_LENGTH */
 #define STRENGTH_BIAS 10          /* rsync.h:BLOCKSUM_BIAS */
@@ -69,6 +68,7 @@ size_t sum_length(int kind) {
     switch (kind) {
     case PS_SUM_NONE: return 1;
     case PS_SUM_MD4:
+    case PS_SUM_MD4_SEEDED:
     case PS_SUM_MD5:
     case PS_SUM_XXH128: return 16;
     case PS_SUM_SHA1: return 20;
@@ -94,7 +94,8 @@ bool sum_init(ps_sum *s, int kind) {
     s->kind = kind;
     switch (kind) {
     case PS_SUM_NONE: return true;
-    case PS_SUM_MD4: md4_begin(&s->state.md4); return true;
+    case PS_SUM_MD4:
+    case PS_SUM_MD4_SEEDED: md4_begin(&s->state.md4); return true;
     case PS_SUM_MD5: return evp_begin(s, &s->md5, "MD5");
     case PS_SUM_SHA1: return evp_begin(s, &s->sha1, "SHA1");
     case PS_SUM_XXH64: return XXH64_reset(&s->state.xxh64, 0) == XXH_OK;
@@ -105,10 +106,23 @@ bool sum_init(ps_sum *s, int kind) {
     }
 }
 
+static void put_seed(ps_sum *s, i32 seed) {
+    u8 raw[4];
+    for (int i = 0; i < 4; i++) raw[i] = (u8)((u32)seed >> (8 * i));
+    sum_update(s, raw, sizeof raw);
+}
+
+bool sum_init_transfer(ps_sum *s, int kind, i32 seed) {
+    if (!sum_init(s, kind)) return false;
+    if (kind == PS_SUM_MD4_SEEDED) put_seed(s, seed);
+    return true;
+}
+
 void sum_update(ps_sum *s, const void *data, size_t n) {
     if (!n) return;
     switch (s->kind) {
-    case PS_SUM_MD4: md4_update(&s->state.md4, data, n); break;
+    case PS_SUM_MD4:
+    case PS_SUM_MD4_SEEDED: md4_update(&s->state.md4, data, n); break;
     case PS_SUM_MD5:
     case PS_SUM_SHA1: (void)EVP_DigestUpdate(s->evp, data, n); break;
     case PS_SUM_XXH64: (void)XXH64_update(&s->state.xxh64, data, n); break;
@@ -126,7 +140,8 @@ static void store_u64(u8 *out, u64 v) {
 
 size_t sum_final(ps_sum *s, u8 out[PS_LIMIT_CHECKSUM]) {
     switch (s->kind) {
-    case PS_SUM_MD4: md4_final(&s->state.md4, out); break;
+    case PS_SUM_MD4:
+    case PS_SUM_MD4_SEEDED: md4_final(&s->state.md4, out); break;
     case PS_SUM_MD5:
     case PS_SUM_SHA1: (void)EVP_DigestFinal_ex(s->evp, out, NULL); break;
     case PS_SUM_XXH64: store_u64(out, XXH64_digest(&s->state.xxh64)); break;
@@ -158,12 +173,10 @@ void block_hasher_free(ps_block_hasher *h) {
 }
 
 static void seeded_sum(ps_block_hasher *h, const u8 *data, size_t n, u8 out[PS_LIMIT_CHECKSUM]) {
-    u32 seed = (u32)h->seed;
-    u8 raw[4] = {(u8)seed, (u8)(seed >> 8), (u8)(seed >> 16), (u8)(seed >> 24)};
     (void)sum_init(h->scratch, h->kind);
-    if (seed && h->seed_first) sum_update(h->scratch, raw, 4);
+    if (h->seed && h->seed_first) put_seed(h->scratch, h->seed);
     sum_update(h->scratch, data, n);
-    if (seed && !h->seed_first) sum_update(h->scratch, raw, 4);
+    if (h->seed && !h->seed_first) put_seed(h->scratch, h->seed);
     (void)sum_final(h->scratch, out);
 }
 
@@ -183,6 +196,8 @@ void block_sum(ps_block_hasher *h, const u8 *data, size_t n, u8 out[PS_LIMIT_CHE
     default: seeded_sum(h, data, n, out); break;
     }
 }
+
+i32 block_length_limit(int protocol) { return protocol < 30 ? PS_LIMIT_OLD_BLOCK_LENGTH : PS_LIMIT_BLOCK_LENGTH; }
 
 /* The largest multiple of 8 whose square is at most `length`, between rsync's default and its limit. */
 static i32 block_length_for(i64 length, i32 limit) {
@@ -216,7 +231,7 @@ void sum_head_for(i64 file_length, i32 block_size_option, int protocol, int kind
         out->count = -1;
         return;
     }
-    if (!out->block_length) out->block_length = block_length_for(file_length, protocol < 30 ? OLD_BLOCK_LIMIT : PS_LIMIT_BLOCK_LENGTH);
+    if (!out->block_length) out->block_length = block_length_for(file_length, block_length_limit(protocol));
     out->strong_length = longest_strong ? longest : strong_length_for(file_length, out->block_length, longest);
     out->remainder = (i32)(file_length % out->block_length);
     i64 count = file_length / out->block_length + (out->remainder != 0);

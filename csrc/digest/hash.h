@@ -11,9 +11,10 @@ u32 weak_sum(const u8 *data, size_t n);
 typedef struct ps_sum ps_sum; /* opaque; reusable */
 ps_sum *sum_new(void);
 void sum_free(ps_sum *s);
-size_t sum_length(int kind);        /* bytes: 16, 16, 20, 8, 8, 16, 32; 1 for NONE as rsync has it */
-/* checksum.c:sum_init: whole-file sums are unseeded but for MD4 below protocol 30 */
+size_t sum_length(int kind);        /* bytes; 1 for NONE as rsync has it */
 bool sum_init(ps_sum *s, int kind);
+/* checksum.c:sum_init for a transferred file: of all kinds only MD4_SEEDED takes the seed in. */
+bool sum_init_transfer(ps_sum *s, int kind, i32 seed);
 void sum_update(ps_sum *s, const void *data, size_t n);
 size_t sum_final(ps_sum *s, u8 out[PS_LIMIT_CHECKSUM]); /* rsync's byte order for xxh* */
 /* Takes in the next part of an open file's *left bytes. PS_OK: call again; PS_DONE: that was all, or what can be read; PS_FAIL: memory. */
@@ -27,6 +28,7 @@ void block_sum(ps_block_hasher *h, const u8 *data, size_t n, u8 out[PS_LIMIT_CHE
 
 /* ---- generator.c:sum_sizes_sqroot ---- */
 typedef struct ps_sum_head { i32 count, block_length, strong_length, remainder; i64 file_length; } ps_sum_head;
+i32 block_length_limit(int protocol); /* the longest block that a request may have */
 void sum_head_for(i64 file_length, i32 block_size_option, int protocol, int kind, bool longest_strong, ps_sum_head *out);
 
 /* -c: after so many bytes of files read, what there is for the remote goes out, and what has come is looked at. */

@@ -1,20 +1,23 @@
-/* The file list as it is received: flist.c:recv_file_list, recv_file_entry; protocols 30 to 32. */
+/* The file list as it is received: flist.c:recv_file_list, recv_file_entry; protocols 27 to 32. */
 #include "filelist/decoder.h"
 #include "digest/hash.h"
 #include "filelist/ids.h"
 #include "filelist/implied.h"
+#include "filelist/inodes.h"
 #include "core/names.h"
 #include "filelist/xmit.h"
 
 #include <stdlib.h>
+#include <sys/sysmacros.h>
 
-typedef enum { AT_ENTRIES, AT_USERS, AT_USER0, AT_GROUPS, AT_GROUP0, AT_END } list_part;
+typedef enum { AT_ENTRIES, AT_USERS, AT_USER0, AT_GROUPS, AT_GROUP0, AT_IO_ERROR, AT_END } list_part;
 
 /* What an entry may leave out because it is as in the entry before. */
 typedef struct same_as {
     i64 mtime;
-    u32 mode, uid, gid, rdev_major;
+    u32 mode, uid, gid, rdev_major, rdev_minor;
     u16 gid_flags;
+    u64 dev;     /* of the last hard link, before protocol 30 */
 } same_as;
 
 /* One entry as it stands in the input; pointers into it. */
@@ -25,6 +28,7 @@ typedef struct wire_entry {
     i64 size, mtime;
     u32 mtime_ns, mode, uid, gid, rdev_major, rdev_minor;
     i32 first;        /* hard links: group as sent, -1 */
+    u64 dev, ino;     /* before protocol 30: the file that hard links are names of */
     bool abbreviated; /* all but the name is as in the group's first entry, which is in this list */
 } wire_entry;
 
@@ -42,6 +46,9 @@ struct ps_flist_decoder {
     u32 expected_dir, good_dir; /* inc_recurse: the directory that all entries must lie in */
     bool prefix_known;          /* the last name was clean: its directory is base_dir, base_at bytes of it */
     u32 base_dir, base_at, last_len;
+    inode_table inodes;         /* -H before protocol 30: the files that names were sent for */
+    bool in_argument;           /* before protocol 30: below an argument's directory, which is argument_len bytes of the names */
+    u32 argument_len;
     char last[PS_LIMIT_NAME + 2];
 };
 
@@ -67,6 +74,7 @@ void flist_decoder_free(ps_flist_decoder *d) {
     if (!d) return;
     flist_free(d->list);
     implied_free(d->implied);
+    inodes_free(&d->inodes);
     free(d);
 }
 
@@ -102,7 +110,6 @@ static int check_parent(ps_flist_decoder *d, i32 parent) {
 int flist_decoder_begin(ps_flist_decoder *d, i32 parent) {
     ps_ctx *c = d->ctx;
     const ps_opts *o = &c->o;
-    if (o->protocol < 30) return ps_fail(c, 4, 0, "file lists of protocol %d are not supported: at least 30 is needed", o->protocol);
     if (o->acls || o->xattrs) return ps_fail(c, 4, 0, "file lists with ACLs or extended attributes are not supported yet");
     d->first_list = parent < 0;
     d->expected_dir = 0;
@@ -137,7 +144,7 @@ static int short_or_bad(ps_flist_decoder *d, const ps_reader *r) {
 
 static int read_name(ps_flist_decoder *d, ps_reader *r, wire_entry *e) {
     e->prefix = e->flags & XMIT_SAME_NAME ? rd_u8(r) : 0;
-    e->name_len = e->flags & XMIT_LONG_NAME ? (u32)rd_varint(r) : rd_u8(r);
+    e->name_len = e->flags & XMIT_LONG_NAME ? (u32)rd_varint30(r, d->ctx->o.protocol) : rd_u8(r);
     if (PS_UNLIKELY(!rd_ok(r))) return short_or_bad(d, r);
     if (PS_UNLIKELY(e->name_len > PS_LIMIT_NAME - e->prefix || e->prefix > d->last_len))
         return ps_fail(d->ctx, 22, 0, "overflow: xflags=0x%x l1=%u l2=%d lastname=%s [%s]", e->flags, e->prefix, (i32)e->name_len,
@@ -187,15 +194,15 @@ static int read_mode(ps_flist_decoder *d, ps_reader *r, wire_entry *e) {
 
 static void read_owner(const ps_opts *o, ps_reader *r, wire_entry *e) {
     if (o->owner && !(e->flags & XMIT_SAME_UID)) {
-        e->uid = (u32)rd_varint(r);
-        if (e->flags & XMIT_USER_NAME_FOLLOWS) {
+        e->uid = (u32)rd_varint30(r, o->protocol);
+        if (o->protocol >= 30 && e->flags & XMIT_USER_NAME_FOLLOWS) {
             e->user_len = rd_u8(r);
             e->user = rd_bytes(r, e->user_len);
         }
     }
     if (o->group && !(e->flags & XMIT_SAME_GID)) {
-        e->gid = (u32)rd_varint(r);
-        if (e->flags & XMIT_GROUP_NAME_FOLLOWS) {
+        e->gid = (u32)rd_varint30(r, o->protocol);
+        if (o->protocol >= 30 && e->flags & XMIT_GROUP_NAME_FOLLOWS) {
             e->group_len = rd_u8(r);
             e->group = rd_bytes(r, e->group_len);
         }
@@ -203,11 +210,39 @@ static void read_owner(const ps_opts *o, ps_reader *r, wire_entry *e) {
 }
 
 static int read_link(ps_flist_decoder *d, ps_reader *r, wire_entry *e) {
-    e->link_len = (u32)rd_varint(r);
+    e->link_len = (u32)rd_varint30(r, d->ctx->o.protocol);
     if (!rd_ok(r)) return short_or_bad(d, r);
     if (e->link_len > PS_LIMIT_LINK_TARGET) return ps_fail(d->ctx, 22, 0, "overflow: linkname_len=%d", (i32)e->link_len);
     e->link = rd_bytes(r, e->link_len);
     return e->link ? PS_OK : PS_AGAIN;
+}
+
+static void read_size_and_time(int protocol, ps_reader *r, wire_entry *e) {
+    e->size = rd_varlong30(r, protocol, 3);
+    if (!(e->flags & XMIT_SAME_TIME)) e->mtime = protocol >= 30 ? rd_varlong(r, 4) : (i64)rd_u32(r);
+}
+
+static void read_device(int protocol, ps_reader *r, wire_entry *e) {
+    if (protocol < 28) {
+        if (e->flags & XMIT_SAME_RDEV_27) return;
+        dev_t rdev = (dev_t)rd_u32(r);
+        e->rdev_major = major(rdev);
+        e->rdev_minor = minor(rdev);
+        return;
+    }
+    if (!(e->flags & XMIT_SAME_RDEV_MAJOR)) e->rdev_major = (u32)rd_varint30(r, protocol);
+    e->rdev_minor = protocol < 30 && e->flags & XMIT_RDEV_MINOR_8_29 ? rd_u8(r) : (u32)rd_varint30(r, protocol);
+}
+
+static void read_identity(int protocol, ps_reader *r, wire_entry *e) {
+    if (protocol < 28 || !(e->flags & XMIT_SAME_DEV_29)) e->dev = (u64)rd_longint(r);
+    e->ino = (u64)rd_longint(r);
+}
+
+/* What another kind of entry has for a checksum in protocol 27 says nothing. */
+static bool read_sum(const ps_flist_decoder *d, ps_reader *r, wire_entry *e) {
+    if (!d->sum_len || !(S_ISREG(e->mode) || d->ctx->o.protocol < 28)) return true;
+    return (e->sum = rd_bytes(r, d->sum_len)) != NULL;
 }
 
 /* Reads one entry without changing anything but *e: PS_OK, PS_AGAIN, PS_FAIL. */
@@ -216,10 +251,9 @@ static int read_entry(ps_flist_decoder *d, ps_reader *r, wire_entry *e) {
     int status = read_name(d, r, e);
     if (status != PS_OK) return status;
     e->first = -1;
-    if ((e->flags & (XMIT_HLINKED | XMIT_HLINK_FIRST)) == XMIT_HLINKED && (status = read_link_group(d, r, e)) != PS_OK) return status;
+    if (o->protocol >= 30 && (e->flags & (XMIT_HLINKED | XMIT_HLINK_FIRST)) == XMIT_HLINKED && (status = read_link_group(d, r, e)) != PS_OK) return status;
     if (!e->abbreviated) {
-        e->size = rd_varlong(r, 3);
-        if (!(e->flags & XMIT_SAME_TIME)) e->mtime = rd_varlong(r, 4);
+        read_size_and_time(o->protocol, r, e);
         if (e->flags & XMIT_MOD_NSEC) {
             i32 ns = rd_varint(r);
             if (rd_ok(r) && (ns < 0 || ns > PS_WIRE_NSEC_MAX))
@@ -231,15 +265,18 @@ static int read_entry(ps_flist_decoder *d, ps_reader *r, wire_entry *e) {
         if (o->atimes && !S_ISDIR(e->mode) && !(e->flags & XMIT_SAME_ATIME)) (void)rd_varlong(r, 4);
         read_owner(o, r, e);
         if ((o->devices && mode_is_device(e->mode)) || (o->specials && mode_is_special(e->mode) && o->protocol < 31)) {
-            if (!(e->flags & XMIT_SAME_RDEV_MAJOR)) e->rdev_major = (u32)rd_varint(r);
-            e->rdev_minor = (u32)rd_varint(r);
+            read_device(o->protocol, r, e);
             e->size = 0;
         } else if (mode_is_device(e->mode)) {
             e->size = 0;
+        } else if (o->protocol < 28) {
+            e->rdev_major = e->rdev_minor = 0;
         }
         if (PS_UNLIKELY(!rd_ok(r))) return short_or_bad(d, r);
         if (o->links && S_ISLNK(e->mode) && (status = read_link(d, r, e)) != PS_OK) return status;
-        if (d->sum_len && S_ISREG(e->mode) && !(e->sum = rd_bytes(r, d->sum_len))) return PS_AGAIN;
+        if (o->protocol < 28 && o->hard_links && S_ISREG(e->mode)) e->flags |= XMIT_HLINKED;
+        if (o->protocol < 30 && o->hard_links && e->flags & XMIT_HLINKED) read_identity(o->protocol, r, e);
+        if (!read_sum(d, r, e) || !rd_ok(r)) return PS_AGAIN;
         if (PS_UNLIKELY(e->size < 0)) return ps_fail(d->ctx, 4, 0, "Offset underflow: file-length is negative");
     }
     return PS_OK;
@@ -299,7 +336,25 @@ static int place_name(ps_flist_decoder *d, char *path, size_t *len, u32 *dir, u3
 
 /* ---- adding an entry --------------------------------------------------------------------------- */
 
-static u16 dir_flags(const ps_flist_decoder *d, u32 flags, const char *path, size_t len) {
+/* Before protocol 30 only arguments' directories are marked: what lies below them has contents too. */
+static u16 old_dir_flags(ps_flist_decoder *d, const wire_entry *e, const char *path, size_t len) {
+    if (e->flags & XMIT_TOP_DIR) {
+        if (d->check_implied && implied_parent_only(d->implied, path, len)) return PS_F_IMPLIED_DIR;
+        u32 n = len == 1 && *path == '.' ? 0 : d->last_len;
+        if (d->ctx->o.relative && n > 2 && memcmp(d->last + n - 2, "/.", 2) == 0) n -= 2;
+        d->in_argument = d->ctx->o.recurse;
+        d->argument_len = n;
+        return PS_F_TOP_DIR | PS_F_CONTENT_DIR;
+    }
+    if (!d->in_argument) return 0;
+    bool below = !d->ctx->o.relative || !d->argument_len || (e->prefix >= d->argument_len && d->last[d->argument_len] == '/');
+    d->in_argument = below;
+    return below ? PS_F_CONTENT_DIR : 0;
+}
+
+static u16 dir_flags(ps_flist_decoder *d, const wire_entry *e, const char *path, size_t len) {
+    u32 flags = e->flags;
+    if (d->ctx->o.protocol < 30) return old_dir_flags(d, e, path, len);
     /* A directory that is there only as a parent must not be swept by --delete, whatever the remote says of it. */
     if (d->check_implied && implied_parent_only(d->implied, path, len)) flags |= XMIT_NO_CONTENT_DIR | XMIT_TOP_DIR;
     if (!(flags & XMIT_NO_CONTENT_DIR)) return flags & XMIT_TOP_DIR ? PS_F_TOP_DIR | PS_F_CONTENT_DIR : PS_F_CONTENT_DIR;
@@ -315,14 +370,14 @@ static void map_owner(ps_flist_decoder *d, wire_entry *e, u16 *gid_flags) {
         return;
     }
     if (o->owner && !(e->flags & XMIT_SAME_UID)) {
-        if (e->flags & XMIT_USER_NAME_FOLLOWS)
+        if (e->user)
             e->uid = ids_recv_user(ids, e->uid, e->user, e->user_len);
         else if (o->inc_recurse && o->am_root && !o->numeric_ids)
             e->uid = ids_match_user(ids, e->uid);
     }
     if (o->group && !(e->flags & XMIT_SAME_GID)) {
         *gid_flags = 0;
-        if (e->flags & XMIT_GROUP_NAME_FOLLOWS)
+        if (e->group)
             e->gid = ids_recv_group(ids, e->gid, e->group, e->group_len, gid_flags);
         else if (o->inc_recurse && (!o->am_root || !o->numeric_ids))
             e->gid = ids_match_group(ids, e->gid, gid_flags);
@@ -359,7 +414,11 @@ static bool add_extra(ps_flist_decoder *d, ps_file *f, const wire_entry *e) {
     if (!x) return false;
     if (hlinked) {
         f->flags |= PS_F_HLINKED;
-        x->hlink = e->flags & XMIT_HLINK_FIRST ? d->list->ndx_start + (i32)d->list->count - 1 : e->first;
+        if (o->protocol < 30)
+            x->hlink = inodes_number(&d->inodes, e->dev, e->ino, (i32)d->inodes.count);
+        else
+            x->hlink = e->flags & XMIT_HLINK_FIRST ? d->list->ndx_start + (i32)d->list->count - 1 : e->first;
+        if (x->hlink < 0) return false;
     }
     if (o->devices && mode_is_device(f->mode)) {
         x->rdev_major = e->rdev_major;
@@ -421,7 +480,7 @@ static int add_entry(ps_flist_decoder *d, wire_entry *e) {
     u16 gid_flags = d->same.gid_flags;
     map_owner(d, e, &gid_flags);
     if (c->error.exit_code) return PS_FAIL;
-    d->same = (same_as){e->mtime, mode, e->uid, e->gid, e->rdev_major, gid_flags};
+    d->same = (same_as){e->mtime, mode, e->uid, e->gid, e->rdev_major, e->rdev_minor, gid_flags, e->dev};
     if (d->all->total_count + d->list->count >= d->most)
         return ps_fail(c, 12, 0, "more than %llu entries in the file list", (unsigned long long)d->most);
     ps_file *f = flist_push(d->list);
@@ -438,7 +497,7 @@ static int add_entry(ps_flist_decoder *d, wire_entry *e) {
     f->dir = dir;
     f->name_len = (u16)(path_len - base_at);
     f->name = arena_put(&d->list->names, path + base_at, f->name_len);
-    if (is_dir) f->flags |= dir_flags(d, e->flags, path, path_len);
+    if (is_dir) f->flags |= dir_flags(d, e, path, path_len);
     if (f->name == PS_NO_OFFSET || !add_extra(d, f, e) || (d->sum_len && !add_sum(d, f, e)))
         return ps_fail_memory(c, "the file list");
     count_entry(&c->stats, f);
@@ -453,17 +512,27 @@ static void add_io_error(ps_ctx *c, i32 bits) {
     if (!c->o.ignore_errors) c->io_error |= bits & PS_IOERR_VALID;
 }
 
+static list_part part_after_ids(const ps_opts *o) { return o->protocol < 30 ? AT_IO_ERROR : AT_END; }
+
 static list_part part_after_entries(const ps_opts *o) {
-    if (o->inc_recurse || o->numeric_ids > 0) return AT_END;
+    if (o->inc_recurse || o->numeric_ids > 0) return part_after_ids(o);
     if (o->owner) return AT_USERS;
-    return o->group ? AT_GROUPS : AT_END;
+    return o->group ? AT_GROUPS : part_after_ids(o);
+}
+
+static int read_io_error(ps_flist_decoder *d, ps_reader *r) {
+    i32 bits = rd_i32(r);
+    if (!rd_ok(r)) return PS_AGAIN;
+    add_io_error(d->ctx, bits);
+    d->part = AT_END;
+    return PS_OK;
 }
 
 /* One record of the id lists: PS_OK, PS_AGAIN, PS_FAIL. */
 static int read_id(ps_flist_decoder *d, ps_reader *r) {
     const ps_opts *o = &d->ctx->o;
     bool users = d->part == AT_USERS || d->part == AT_USER0, named = d->part == AT_USER0 || d->part == AT_GROUP0;
-    u32 id = named ? 0 : (u32)rd_varint(r);
+    u32 id = named ? 0 : (u32)rd_varint30(r, o->protocol);
     if (id || named) {
         u8 n = rd_u8(r);
         const u8 *name = rd_bytes(r, n);
@@ -480,7 +549,7 @@ static int read_id(ps_flist_decoder *d, ps_reader *r) {
     if (o->id0_names && !named)
         d->part++;
     else
-        d->part = users && o->group ? AT_GROUPS : AT_END;
+        d->part = users && o->group ? AT_GROUPS : part_after_ids(o);
     return PS_OK;
 }
 
@@ -520,7 +589,7 @@ static int read_flags(ps_flist_decoder *d, ps_reader *r, u32 *flags) {
         return PS_DONE;
     }
     *flags = rd_u8(r);
-    if (*flags & XMIT_EXTENDED_FLAGS) *flags |= (u32)rd_u8(r) << 8;
+    if (c->o.protocol >= 28 && *flags & XMIT_EXTENDED_FLAGS) *flags |= (u32)rd_u8(r) << 8;
     if (!rd_ok(r)) return PS_AGAIN;
     if (!*flags) return PS_DONE;
     if (*flags != (XMIT_EXTENDED_FLAGS | XMIT_IO_ERROR_ENDLIST)) return PS_OK;
@@ -538,7 +607,7 @@ static int decode_run(ps_flist_decoder *d, ps_reader *r) {
         int status;
         if (d->part == AT_ENTRIES) {
             wire_entry e = {.mtime = d->same.mtime, .mode = d->same.mode, .uid = d->same.uid, .gid = d->same.gid,
-                            .rdev_major = d->same.rdev_major};
+                            .rdev_major = d->same.rdev_major, .rdev_minor = d->same.rdev_minor, .dev = d->same.dev};
             status = read_flags(d, r, &e.flags);
             if (status == PS_DONE) {
                 d->part = part_after_entries(&d->ctx->o);
@@ -547,7 +616,7 @@ static int decode_run(ps_flist_decoder *d, ps_reader *r) {
             if (status == PS_OK) status = read_entry(d, r, &e);
             if (status == PS_OK) status = add_entry(d, &e);
         } else {
-            status = read_id(d, r);
+            status = d->part == AT_IO_ERROR ? read_io_error(d, r) : read_id(d, r);
         }
         if (status == PS_OK) continue;
         if (status == PS_AGAIN) r->p = mark;

@@ -1,7 +1,7 @@
-/* Entries of the file list as they are sent: flist.c:send_file_entry, protocols 30 to 32. */
+/* Entries of the file list as they are sent: flist.c:send_file_entry, protocols 27 to 32. */
 #include "filelist/lister_inner.h"
 
-#include <stdlib.h>
+#include <sys/sysmacros.h>
 
 /* ---- records: at most `record` bytes, whose size bounds every entry ------------------------------- */
 
@@ -38,38 +38,21 @@ static void w_long(writer *w, u64 v, int min_bytes, int bytes) {
 static void w_varint(writer *w, u32 v) { w_long(w, v, 1, 4); }
 static void w_varlong(writer *w, i64 v, int min_bytes) { w_long(w, (u64)v, min_bytes, 8); }
 
-/* ---- hard links ------------------------------------------------------------------------------------ */
-
-static inode_slot *inode_find(const ps_lister *l, u64 dev, u64 ino) {
-    u64 h = (ino ^ dev << 40 ^ dev >> 24) * 0x9fb21c651e98df25ull;
-    u32 at = (u32)(h >> 32) & (l->inode_cap - 1);
-    while (l->inodes[at].ndx >= 0 && (l->inodes[at].ino != ino || l->inodes[at].dev != dev)) at = (at + 1) & (l->inode_cap - 1);
-    return &l->inodes[at];
+static void w_varint30(writer *w, int protocol, u32 v) {
+    if (protocol >= 30)
+        w_varint(w, v);
+    else
+        w_u32(w, v);
 }
-
-static bool inode_grow(ps_lister *l) {
-    u32 old_cap = l->inode_cap, cap = old_cap ? old_cap * 2 : 1024;
-    inode_slot *old = l->inodes, *fresh = malloc(cap * sizeof *fresh);
-    if (!fresh) return false;
-    for (u32 i = 0; i < cap; i++) fresh[i].ndx = -1;
-    l->inodes = fresh;
-    l->inode_cap = cap;
-    for (u32 i = 0; i < old_cap; i++) {
-        if (old[i].ndx >= 0) *inode_find(l, old[i].dev, old[i].ino) = old[i];
+/* io.c:write_longint: what does not fit an i32 takes a mark and eight bytes. */
+static void w_longint(writer *w, i64 v) {
+    if (v >= 0 && v <= INT32_MAX) {
+        w_u32(w, (u32)v);
+        return;
     }
-    free(old);
-    return true;
-}
-
-/* The ndx of the first entry sent for this file; -1 when this is it. false: memory. */
-static bool first_of_file(ps_lister *l, i32 ndx, i32 *first) {
-    if (l->inode_count >= l->inode_cap / 2 && !inode_grow(l)) return false;
-    inode_slot *s = inode_find(l, l->x.dev, l->x.ino);
-    *first = s->ndx;
-    if (s->ndx >= 0) return true;
-    *s = (inode_slot){l->x.dev, l->x.ino, ndx};
-    l->inode_count++;
-    return true;
+    w_u32(w, UINT32_MAX);
+    w_u32(w, (u32)(u64)v);
+    w_u32(w, (u32)((u64)v >> 32));
 }
 
 /* ---- an entry -------------------------------------------------------------------------------------- */
@@ -79,6 +62,7 @@ static u32 type_flags(ps_lister *l, const ps_file *f) {
     if (S_ISREG(f->mode)) return 0;
     if (S_ISDIR(f->mode)) {
         s->num_dirs++;
+        if (l->ctx->o.protocol < 30) return f->flags & PS_F_TOP_DIR ? XMIT_TOP_DIR : 0;
         if (f->flags & PS_F_CONTENT_DIR) return f->flags & PS_F_TOP_DIR ? XMIT_TOP_DIR : 0;
         return f->flags & PS_F_IMPLIED_DIR ? XMIT_TOP_DIR | XMIT_NO_CONTENT_DIR : XMIT_NO_CONTENT_DIR;
     }
@@ -91,16 +75,33 @@ static u32 type_flags(ps_lister *l, const ps_file *f) {
     return 0;
 }
 
+/* Protocol 27 sends major and minor in one number, which every entry without one makes 0. */
+static u32 device_flags_27(ps_lister *l, const ps_file *f) {
+    const ps_opts *o = &l->ctx->o;
+    sent_before *b = &l->before;
+    if (o->devices && mode_is_device(f->mode)) {
+        if (l->x.rdev_major == b->rdev_major && l->x.rdev_minor == b->rdev_minor) return XMIT_SAME_RDEV_27;
+        b->rdev_major = l->x.rdev_major;
+        b->rdev_minor = l->x.rdev_minor;
+        return 0;
+    }
+    if (o->specials && mode_is_special(f->mode)) return XMIT_SAME_RDEV_27;
+    b->rdev_major = b->rdev_minor = 0;
+    return 0;
+}
+
 static u32 device_flags(ps_lister *l, const ps_file *f) {
     const ps_opts *o = &l->ctx->o;
+    if (o->protocol < 28) return device_flags_27(l, f);
     if (o->devices && mode_is_device(f->mode)) {
-        if (l->x.rdev_major == l->before.rdev_major) return XMIT_SAME_RDEV_MAJOR;
+        u32 flags = o->protocol < 30 && l->x.rdev_minor <= 0xff ? XMIT_RDEV_MINOR_8_29 : 0;
+        if (l->x.rdev_major == l->before.rdev_major) return flags | XMIT_SAME_RDEV_MAJOR;
         l->before.rdev_major = l->x.rdev_major;
-        return 0;
+        return flags;
     }
     if (!o->specials || !mode_is_special(f->mode) || o->protocol >= 31) return 0;
     l->x.rdev_minor = 0; /* a number that nobody uses, sent in its shortest form */
-    return XMIT_SAME_RDEV_MAJOR;
+    return XMIT_SAME_RDEV_MAJOR | (o->protocol < 30 ? XMIT_RDEV_MINOR_8_29 : 0);
 }
 
 static u32 owner_flags(ps_lister *l, const ps_file *f, const char **user, const char **group) {
@@ -132,23 +133,27 @@ static void w_flags(writer *w, const ps_opts *o, u32 flags, bool dir) {
         w_varint(w, flags ? flags : XMIT_EXTENDED_FLAGS);
         return;
     }
+    if (o->protocol < 28) {
+        w_u8(w, flags);
+        return;
+    }
     if (!flags && !dir) flags = XMIT_TOP_DIR; /* means nothing here; a zero would end the list */
     if (flags & 0xff00 || !flags) flags |= XMIT_EXTENDED_FLAGS;
     w_u8(w, flags);
     if (flags & XMIT_EXTENDED_FLAGS) w_u8(w, flags >> 8);
 }
 
-static void w_name(writer *w, u32 flags, const char *path, size_t shared, size_t len) {
+static void w_name(writer *w, int protocol, u32 flags, const char *path, size_t shared, size_t len) {
     if (flags & XMIT_SAME_NAME) w_u8(w, (u32)shared);
     if (flags & XMIT_LONG_NAME)
-        w_varint(w, (u32)(len - shared));
+        w_varint30(w, protocol, (u32)(len - shared));
     else
         w_u8(w, (u32)(len - shared));
     w_bytes(w, path + shared, len - shared);
 }
 
-static void w_id(writer *w, u32 id, const char *name) {
-    w_varint(w, id);
+static void w_id(writer *w, int protocol, u32 id, const char *name) {
+    w_varint30(w, protocol, id);
     if (!name) return;
     size_t n = strnlen(name, PS_LIMIT_ID_NAME);
     w_u8(w, (u32)n);
@@ -162,10 +167,52 @@ static size_t shared_prefix(const ps_lister *l, const char *path, size_t len) {
     return n;
 }
 
+static void w_mtime(writer *w, int protocol, i64 mtime) {
+    if (protocol >= 30)
+        w_varlong(w, mtime, 4);
+    else
+        w_u32(w, (u32)mtime);
+}
+
+static const u8 no_sum[PS_LIMIT_CHECKSUM]; /* protocol 27 sends one for what is no file too */
+
+static void w_device(writer *w, int protocol, u32 flags, u32 major, u32 minor) {
+    if (protocol < 28) {
+        if (!(flags & XMIT_SAME_RDEV_27)) w_u32(w, (u32)makedev(major, minor));
+        return;
+    }
+    if (!(flags & XMIT_SAME_RDEV_MAJOR)) w_varint30(w, protocol, major);
+    if (protocol < 30 && flags & XMIT_RDEV_MINOR_8_29)
+        w_u8(w, minor);
+    else
+        w_varint30(w, protocol, minor);
+}
+
+/* -H before protocol 30: every name of a file says which one it is. In protocol 27 the receiver counts on it for all files. */
+static bool identified(const ps_lister *l, const ps_file *f) {
+    const ps_opts *o = &l->ctx->o;
+    if (o->protocol >= 30 || !o->hard_links) return false;
+    return o->protocol >= 28 ? l->x.hard_linked : S_ISREG(f->mode);
+}
+
+static u32 identity_flags(ps_lister *l) {
+    sent_before *b = &l->before;
+    bool same = b->any_dev && b->dev == l->x.dev;
+    b->any_dev = true;
+    b->dev = l->x.dev;
+    return XMIT_HLINKED | (same && l->ctx->o.protocol >= 28 ? XMIT_SAME_DEV_29 : 0);
+}
+
+static void w_identity(writer *w, u32 flags, u64 dev, u64 ino) {
+    if (!(flags & XMIT_SAME_DEV_29)) w_longint(w, (i64)(dev + 1)); /* never 0 */
+    w_longint(w, (i64)ino);
+}
+
 bool lister_put_entry(ps_lister *l, const char *path, size_t len, ps_file *f) {
     const ps_opts *o = &l->ctx->o;
     sent_before *b = &l->before;
     const char *user, *group;
+    int protocol = o->protocol;
     i32 first = -1, ndx = l->list->ndx_start + (i32)l->list->count - 1;
     u32 flags = type_flags(l, f);
     if (f->mode == b->mode) flags |= XMIT_SAME_MODE;
@@ -173,35 +220,44 @@ bool lister_put_entry(ps_lister *l, const char *path, size_t len, ps_file *f) {
     flags |= device_flags(l, f) | owner_flags(l, f, &user, &group);
     if (f->mtime == b->mtime) flags |= XMIT_SAME_TIME;
     b->mtime = f->mtime;
-    if (f->mtime_ns && o->protocol >= 31) flags |= XMIT_MOD_NSEC;
-    if (l->x.hard_linked) {
-        if (!first_of_file(l, ndx, &first)) return false;
-        flags |= first < 0 ? XMIT_HLINKED | XMIT_HLINK_FIRST : XMIT_HLINKED;
+    if (f->mtime_ns && protocol >= 31) flags |= XMIT_MOD_NSEC;
+    bool identity = identified(l, f);
+    if (identity) {
+        flags |= identity_flags(l);
+    } else if (l->x.hard_linked && protocol >= 30) {
+        if ((first = inodes_number(&l->inodes, l->x.dev, l->x.ino, ndx)) < 0) return false;
+        flags |= first == ndx ? XMIT_HLINKED | XMIT_HLINK_FIRST : XMIT_HLINKED;
+        if (first == ndx) first = -1;
     }
     size_t shared = shared_prefix(l, path, len);
     if (shared) flags |= XMIT_SAME_NAME;
     if (len - shared > 255) flags |= XMIT_LONG_NAME;
 
+    if (protocol < 28 && !(flags & 0xff)) flags |= S_ISDIR(f->mode) ? XMIT_LONG_NAME : XMIT_TOP_DIR; /* as below, for its one byte */
+
     writer w = {l->record};
     w_flags(&w, o, flags, S_ISDIR(f->mode));
-    w_name(&w, flags, path, shared, len);
+    w_name(&w, protocol, flags, path, shared, len);
     if (first >= 0) w_varint(&w, (u32)first);
     if (first < l->list->ndx_start) { /* else the receiver copies the rest from the first entry */
-        w_varlong(&w, f->size, 3);
-        if (!(flags & XMIT_SAME_TIME)) w_varlong(&w, f->mtime, 4);
+        if (protocol >= 30)
+            w_varlong(&w, f->size, 3);
+        else
+            w_longint(&w, f->size);
+        if (!(flags & XMIT_SAME_TIME)) w_mtime(&w, protocol, f->mtime);
         if (flags & XMIT_MOD_NSEC) w_varint(&w, f->mtime_ns);
         if (!(flags & XMIT_SAME_MODE)) w_u32(&w, f->mode);
-        if (o->owner && !(flags & XMIT_SAME_UID)) w_id(&w, f->uid, user);
-        if (o->group && !(flags & XMIT_SAME_GID)) w_id(&w, f->gid, group);
-        if ((o->devices && mode_is_device(f->mode)) || (o->specials && mode_is_special(f->mode) && o->protocol < 31)) {
-            if (!(flags & XMIT_SAME_RDEV_MAJOR)) w_varint(&w, l->x.rdev_major);
-            w_varint(&w, l->x.rdev_minor);
-        }
+        if (o->owner && !(flags & XMIT_SAME_UID)) w_id(&w, protocol, f->uid, user);
+        if (o->group && !(flags & XMIT_SAME_GID)) w_id(&w, protocol, f->gid, group);
+        if ((o->devices && mode_is_device(f->mode)) || (o->specials && mode_is_special(f->mode) && protocol < 31))
+            w_device(&w, protocol, flags, l->x.rdev_major, l->x.rdev_minor);
         if (o->links && S_ISLNK(f->mode)) {
-            w_varint(&w, l->x.link_len);
+            w_varint30(&w, protocol, l->x.link_len);
             w_bytes(&w, l->x.link, l->x.link_len);
         }
-        if (o->checksum && S_ISREG(f->mode)) w_bytes(&w, l->x.sum, sum_length(o->file_sum));
+        if (identity) w_identity(&w, flags, l->x.dev, l->x.ino);
+        if (o->checksum && (S_ISREG(f->mode) || protocol < 28))
+            w_bytes(&w, S_ISREG(f->mode) ? l->x.sum : no_sum, sum_length(o->file_sum));
     }
     memcpy(b->name + shared, path + shared, len - shared);
     b->name_len = (u32)len;

@@ -3,6 +3,7 @@
 #define PS_FLIST_H
 #include "core/context.h"
 #include "fs/attrs.h"
+#include "wire/records.h"
 #include "api/flist_api.h"
 
 struct ps_rules;
@@ -125,6 +126,10 @@ void flists_drop_first(ps_flists *all);
 static inline i32 flists_ahead(const ps_flists *all) {
     const ps_flist *l = all->current ? all->current : all->first;
     return l ? (i32)(all->last->through - l->through) : 0;
+}
+/* rsync.c:read_ndx_and_attrs: protocol 29 has no message for it, so it is a new entry behind the last one. */
+static inline bool is_old_keep_alive(const ps_opts *o, const ps_flists *all, i32 ndx, u32 iflags) {
+    return o->protocol == 29 && iflags == PS_ITEM_IS_NEW && all->last && ndx == (i32)all->last->count;
 }
 ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx); /* NULL: no live list has it */
 ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list); /* NULL when out of range */

@@ -42,7 +42,7 @@ void lister_free(ps_lister *l) {
     free(l->rel);
     free(l->rel_head);
     free(l->frames);
-    free(l->inodes);
+    inodes_free(&l->inodes);
     if (l->sum) sum_free(l->sum);
     flist_free(l->list);
     free(l);
@@ -84,7 +84,6 @@ int lister_files_from(ps_lister *l, const char *name, size_t len) {
 static int begin(ps_lister *l) {
     ps_ctx *c = l->ctx;
     const ps_opts *o = &c->o;
-    if (o->protocol < 30) return ps_fail(c, 4, 0, "file lists of protocol %d are not supported: at least 30 is needed", o->protocol);
     if (o->acls || o->xattrs || o->atimes)
         return ps_fail(c, 4, 0, "file lists with ACLs, extended attributes or access times are not supported yet");
     ps_log(c, PS_LOG_LOG, "building file list\n");
@@ -110,6 +109,16 @@ static int send_io_error(ps_lister *l) {
     u32 v = (u32)l->ctx->io_error;
     u8 x[4] = {(u8)v, (u8)(v >> 8), (u8)(v >> 16), (u8)(v >> 24)};
     return mux_out_message(l->out, PS_MSG_IO_ERROR, x, 4) ? PS_OK : ps_fail_memory(l->ctx, "output");
+}
+
+/* Before protocol 30 the word always stands at the end. */
+static int put_old_io_error(ps_lister *l) {
+    ps_ctx *c = l->ctx;
+    u8 word[4];
+    u32 bits = c->o.ignore_errors ? 0 : (u32)c->io_error;
+    for (int i = 0; i < 4; i++) word[i] = (u8)(bits >> (8 * i));
+    c->stats.flist_size += (i64)sizeof word;
+    return mux_out_data(l->out, word, sizeof word) ? PS_OK : ps_fail_memory(c, "output");
 }
 
 /* Sorts the list that has been sent and hands it over. parent: index in dir_entries under which its directories are linked. */
@@ -146,6 +155,7 @@ static int end_first(ps_lister *l) {
             if (!ok) return ps_fail_memory(c, "output");
         }
     }
+    if (o->protocol < 30) return put_old_io_error(l);
     return tell && !o->safe_flist ? send_io_error(l) : PS_OK;
 }
 

@@ -382,7 +382,7 @@ int lister_argument(ps_lister *l, const char *arg, size_t len) {
     if (o->inc_recurse && o->relative) {
         const char *slash = memchr(a.name + 1, '/', a.len - 1);
         if (slash) return send_first_implied(l, a.name, (size_t)(slash - a.name), a.len, flags, a.type);
-    } else if (o->relative) {
+    } else if (o->relative && (o->implied_dirs || o->protocol >= 30)) { /* without -R's directories, they are marked as such */
         const char *slash = memrchr(a.name, '/', a.len);
         if (slash && slash != a.name && (status = send_all_implied(l, a.name, (size_t)(slash - a.name), flags)) != PS_OK) return status;
     }

@@ -5,6 +5,7 @@
 #include "digest/hash.h"
 #include "fs/dir_names.h"
 #include "filelist/ids.h"
+#include "filelist/inodes.h"
 #include "core/names.h"
 #include "filelist/xmit.h"
 
@@ -33,14 +34,12 @@ typedef struct dir_frame {
 typedef struct sent_before {
     i64 mtime;
     u32 mode, uid, gid, rdev_major;
+    u32 rdev_minor;        /* protocol 27 alone */
+    u64 dev;               /* protocols 28 and 29: of the last hard link */
+    bool any_dev;
     u32 name_len;
     char name[PS_LIMIT_NAME + 1];
 } sent_before;
-
-typedef struct inode_slot {
-    u64 dev, ino;
-    i32 ndx; /* of the first entry sent; -1: free */
-} inode_slot;
 
 /* One entry's data that are only needed to send it. */
 typedef struct entry_extra {
@@ -83,8 +82,7 @@ struct ps_lister {
     i32 send_dir, depth;   /* incremental: the directory whose list is next or under way, and how deep the rules stand */
     i32 sub_first;         /* of the sub-list under way (list is set): the directory that it is announced by */
     i32 error_before;      /* ctx->io_error when it began */
-    inode_slot *inodes;
-    u32 inode_count, inode_cap;
+    inode_table inodes;    /* -H, protocol 30 and later: the ndx of the first entry sent for each file */
     sent_before before;
     entry_extra x;
     ps_sum *sum;

@@ -166,7 +166,7 @@ static void report_missing(ps_lister *l, int err, const char *path, int dirfd, c
         ps_log(l->ctx, PS_LOG_ERROR_XFER, "symlink has no referent: %s\n", lister_shown(l, path, shown));
     } else {
         l->ctx->io_error |= PS_IOERR_VANISHED;
-        ps_log(l->ctx, PS_LOG_WARNING, "file has vanished: %s\n", lister_shown(l, path, shown));
+        ps_log(l->ctx, vanished_code(&l->ctx->o), "file has vanished: %s\n", lister_shown(l, path, shown));
     }
 }
 

@@ -1,4 +1,4 @@
-/* Order and cleaning of a file list: flist.c:f_name_cmp (protocol 29 and later), flist_sort_and_clean,
+/* Order and cleaning of a file list: flist.c:f_name_cmp, flist_sort_and_clean,
  * add_dirs_to_tree, flist_find; hlink.c:match_hard_links. */
 #include "filelist/flist.h"
 #include "filter/rules.h"
@@ -62,12 +62,37 @@ static int compare_paths(const char *path_a, size_t na, const ps_file *a, const 
     return la < lb ? compare_above(a, name_a, rest, n) : -compare_above(b, name_b, rest, n);
 }
 
+/* Before protocol 29 whole paths are compared, byte by byte, and it does not matter what an entry is. */
+static bool by_path(const ps_flists *all) { return all->ctx->o.protocol < 29; }
+
+static int compare_whole_paths(const char *path_a, size_t na, const ps_file *a, const char *name_a, const char *path_b, size_t nb,
+                               const ps_file *b, const char *name_b) {
+    size_t la = slashed_length(path_a, na), lb = slashed_length(path_b, nb), i = 0;
+    size_t whole_a = la + a->name_len, whole_b = lb + b->name_len, shared = whole_a < whole_b ? whole_a : whole_b;
+    for (; i < shared; i++) {
+        u8 ca = i < la ? slashed_at(path_a, na, i) : (u8)name_a[i - la], cb = i < lb ? slashed_at(path_b, nb, i) : (u8)name_b[i - lb];
+        if (ca != cb) return (int)ca - (int)cb;
+    }
+    return whole_a == whole_b ? 0 : whole_a < whole_b ? -1 : 1;
+}
+
+/* Two entries whose directories are other ones. */
+static int compare_across(const ps_flists *all, const ps_dirname *da, const ps_file *a, const char *name_a, const ps_dirname *db,
+                          const ps_file *b, const char *name_b) {
+    const char *path_a = arena_at(&all->dir_arena, da->path), *path_b = arena_at(&all->dir_arena, db->path);
+    if (by_path(all)) return compare_whole_paths(path_a, da->path_len, a, name_a, path_b, db->path_len, b, name_b);
+    return compare_paths(path_a, da->path_len, a, name_a, path_b, db->path_len, b, name_b);
+}
+
+static int compare_beside(const ps_flists *all, const ps_file *a, const char *name_a, const ps_file *b, const char *name_b) {
+    if (by_path(all)) return compare_names(name_a, a->name_len, name_b, b->name_len, false);
+    return compare_in_dir(a, name_a, b, name_b);
+}
+
 static int compare_any(const ps_flists *all, const ps_flist *la, const ps_file *a, const ps_flist *lb, const ps_file *b) {
     const char *name_a = file_name(la, a), *name_b = file_name(lb, b);
-    if (a->dir == b->dir) return compare_in_dir(a, name_a, b, name_b);
-    const ps_dirname *da = &all->dirs[a->dir], *db = &all->dirs[b->dir];
-    return compare_paths(arena_at(&all->dir_arena, da->path), da->path_len, a, name_a, arena_at(&all->dir_arena, db->path),
-                         db->path_len, b, name_b);
+    if (a->dir == b->dir) return compare_beside(all, a, name_a, b, name_b);
+    return compare_across(all, &all->dirs[a->dir], a, name_a, &all->dirs[b->dir], b, name_b);
 }
 
 int file_compare(const ps_flists *all, const ps_flist *la, const ps_file *a, const ps_flist *lb, const ps_file *b) {
@@ -89,10 +114,10 @@ typedef struct sorter {
     const ps_flist *list;
 } sorter;
 
-static sort_item item_of(const ps_flist *l, u32 i) {
+static sort_item item_of(const ps_flists *all, const ps_flist *l, u32 i) {
     const ps_file *f = &l->files[i];
     const char *name = file_name(l, f);
-    int class = name_class(f, name);
+    int class = by_path(all) ? 1 : name_class(f, name);
     u64 key = 0;
     size_t n = f->name_len;
     if (class) {
@@ -152,7 +177,7 @@ static bool sort_list(const ps_flists *all, ps_flist *l) {
     if (!v) return false;
     bool sorted = true;
     for (u32 i = 0; i < l->count; i++) {
-        v[i] = item_of(l, i);
+        v[i] = item_of(all, l, i);
         if (sorted && i && item_compare(&s, &v[i - 1], &v[i]) > 0) sorted = false;
     }
     bool ok = true;
@@ -174,9 +199,8 @@ static i32 search(const ps_flists *all, const ps_flist *l, u32 low, u32 high, u3
         u32 mid = low + (high - low) / 2;
         const ps_file *f = &l->files[mid];
         const ps_dirname *d = &all->dirs[f->dir];
-        int c = f->dir == dir ? compare_in_dir(f, file_name(l, f), &wanted, name)
-                              : compare_paths(arena_at(&all->dir_arena, d->path), d->path_len, f, file_name(l, f), path,
-                                              dw->path_len, &wanted, name);
+        int c = f->dir == dir ? compare_beside(all, f, file_name(l, f), &wanted, name)
+                              : compare_across(all, d, f, file_name(l, f), dw, &wanted, name);
         if (c < 0)
             low = mid + 1;
         else
@@ -185,7 +209,8 @@ static i32 search(const ps_flists *all, const ps_flist *l, u32 low, u32 high, u3
     for (u32 i = low; i < l->count; i++) {
         const ps_file *f = &l->files[i];
         const ps_dirname *d = &all->dirs[f->dir];
-        if (sorts_as_dir(f) != want_dir || f->name_len != len || memcmp(file_name(l, f), name, len) != 0) return -1;
+        if (by_path(all) ? file_active(f) && S_ISDIR(f->mode) != want_dir : sorts_as_dir(f) != want_dir) return -1;
+        if (f->name_len != len || memcmp(file_name(l, f), name, len) != 0) return -1;
         if (f->dir != dir && (d->path_len != dw->path_len || memcmp(arena_at(&all->dir_arena, d->path), path, d->path_len) != 0))
             return -1;
         if (file_active(f)) return (i32)i;
@@ -229,7 +254,7 @@ static void drop_doubles(const ps_flists *all, ps_flist *l) {
         i32 twin = -1;
         if (compare_any(all, l, f, l, &l->files[last]) == 0)
             twin = (i32)last;
-        else if (S_ISDIR(f->mode))
+        else if (S_ISDIR(f->mode) && !by_path(all))
             twin = search(all, l, l->low, last + 1, f->dir, file_name(l, f), f->name_len, false);
         if (twin < 0) {
             last = i;

@@ -13,7 +13,7 @@ void item_init(ps_gen *g, gen_item *it, ps_flist *l, ps_file *f, i32 ndx) {
     it->f = f;
     it->ndx = ndx;
     it->type = gen_file_type(f->mode);
-    it->itemizing = true;
+    it->itemizing = g->itemizing;
     it->unsent = false;
     it->code = g->code;
     it->has_path = false;
@@ -198,6 +198,7 @@ static bool enter_directory(ps_gen *g, gen_item *it, bool *dry_missing) {
 static void skip_contents(ps_gen *g, gen_item *it) {
     ps_log(g->c, PS_LOG_ERROR, "*** Skipping any contents from this failed directory ***\n");
     g->skip_depth = it->depth;
+    g->skip_top = it->f;
     set_dir_flag(g, it, PS_F_MISSING_DIR);
 }
 
@@ -259,7 +260,10 @@ static void run_dir(ps_gen *g, gen_item *it, int statret, struct stat *st, u32 d
         statret = -1;
     }
     if (o->dry_run && statret != 0) {
-        if (g->dry_depth < 0) g->dry_depth = it->depth;
+        if (g->dry_depth < 0) {
+            g->dry_depth = it->depth;
+            g->dry_top = it->f;
+        }
         set_dir_flag(g, it, PS_F_MISSING_DIR);
     }
     int real_ret = statret;
@@ -376,6 +380,7 @@ static void leave_out_new(ps_gen *g, gen_item *it, bool before_own_list) {
     if (before_own_list) return;
     if (is_dir) {
         g->skip_depth = it->depth;
+        g->skip_top = it->f;
         set_dir_flag(g, it, PS_F_MISSING_DIR);
     } else {
         skip_link(g, it);
@@ -400,13 +405,24 @@ static void run_node(ps_gen *g, gen_item *it, int statret, int stat_errno, struc
         ps_log(g->c, PS_LOG_INFO, "skipping non-regular file \"%s\"\n", g->solo ? file_name(it->l, it->f) : item_path(g, it));
 }
 
+/* generator.c:is_below. Directories on the way may not be in an old sender's list: then depth alone says nothing. */
+static bool is_below(ps_gen *g, gen_item *it, i32 depth, const ps_file *top) {
+    const ps_opts *o = &g->c->o;
+    if (it->depth <= depth) return false;
+    if (o->protocol >= 30 || !o->relative || o->implied_dirs) return true;
+    char above[PS_LIMIT_NAME + 1];
+    size_t n = file_path(g->all, it->l, top, above);
+    const char *path = item_path(g, it);
+    return strncmp(path, above, n) == 0 && path[n] == '/';
+}
+
 void gen_entry(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx, bool own_list) {
     const ps_opts *o = &g->c->o;
     gen_item it;
     item_init(g, &it, l, f, ndx);
     bool is_dir = it.type == FT_DIR, before_own_list = is_dir && o->inc_recurse && !own_list;
     if (g->skip_depth >= 0) {
-        if (it.depth > g->skip_depth) {
+        if (is_below(g, &it, g->skip_depth, g->skip_top)) {
             if (is_dir)
                 set_dir_flag(g, &it, PS_F_MISSING_DIR);
             else
@@ -419,7 +435,7 @@ void gen_entry(ps_gen *g, ps_flist *l, ps_file *f, i32 ndx, bool own_list) {
 
     struct stat st = {0};
     int statret = -1, stat_errno = ENOENT;
-    bool dry_missing = o->dry_run > 1 || (g->dry_depth >= 0 && it.depth > g->dry_depth);
+    bool dry_missing = o->dry_run > 1 || (g->dry_depth >= 0 && is_below(g, &it, g->dry_depth, g->dry_top));
     if (!dry_missing) {
         g->dry_depth = -1;
         if (!enter_directory(g, &it, &dry_missing) && !dry_missing) return;

@@ -13,6 +13,25 @@
 
 /* ---- making and messages --------------------------------------------------------------------- */
 
+/* generator.c:generate_files: from protocol 29 on the sender hears of what changes here, and its echo is shown; before, the
+ * generator shows it itself. */
+static void set_voice(ps_gen *g) {
+    const ps_opts *o = &g->c->o;
+    g->attrs_report = PS_ATTRS_REPORT;
+    if (o->protocol >= 29) {
+        g->itemizing = true;
+        g->code = o->log_format_has_i ? GEN_NO_CODE : PS_LOG_LOG;
+        if (o->stdout_format_has_i) g->attrs_report = 0;
+    } else if (o->am_daemon) {
+        g->itemizing = o->log_format_has_i && !o->dry_run;
+        g->code = g->itemizing || o->dry_run ? PS_LOG_CLIENT : PS_LOG_INFO;
+    } else {
+        g->itemizing = !o->am_server && o->stdout_format_has_i;
+        g->code = g->itemizing ? GEN_NO_CODE : PS_LOG_INFO;
+        if (g->itemizing) g->attrs_report = 0;
+    }
+}
+
 ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest) {
     ps_gen *g = calloc(1, sizeof *g);
     if (!g || !(g->scratch = malloc(GEN_SCRATCH))) {
@@ -26,8 +45,7 @@ ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest) {
     g->rules = rules;
     g->root = dest;
     g->solo = ps_str(c, PS_STR_LOCAL_NAME);
-    g->code = o->log_format_has_i ? GEN_NO_CODE : PS_LOG_LOG;
-    g->attrs_report = o->stdout_format_has_i ? 0 : PS_ATTRS_REPORT;
+    set_voice(g);
     g->whole_file = o->whole_file > 0 && !o->append;
     g->dir_tweaking = !(o->list_only || g->solo || o->dry_run);
     g->retouch_times = o->times && !o->omit_dir_times;
@@ -363,6 +381,7 @@ static bool outputs_full(const ps_gen *g) {
 /* --remove-source-files: few files are under way at a time, so that the sender removes as it goes. */
 static bool too_many_active(const ps_gen *g) {
     if (!g->c->o.remove_source_files || g->c->o.delay_updates || g->phase || g->c->o.dry_run) return false;
+    if (g->c->o.protocol < 30) return false; /* the sender does not say which files it could not send: they would count forever */
     return g->active_count >= (g->active_bytes >= 128 * 1024 ? 10 : 50);
 }
 
@@ -454,7 +473,7 @@ static int end_redo(ps_gen *g) {
     int protocol = g->c->o.protocol;
     g->phase++;
     gen_put_ndx(g, PS_NDX_DONE);
-    if (early_delay_done(g)) gen_put_ndx(g, PS_NDX_DONE);
+    if (protocol >= 29 && early_delay_done(g)) gen_put_ndx(g, PS_NDX_DONE);
     if (protocol >= 31 && early_delete_done(g)) {
         put_del_stats(g);
         if (early_delay_done(g)) gen_put_ndx(g, PS_NDX_DONE);
@@ -466,6 +485,11 @@ static int end_redo(ps_gen *g) {
 static int end_delayed(ps_gen *g) {
     gen_finish_lists(g, false);
     if (g->phases_ended < 2) return PS_AGAIN;
+    if (g->c->o.protocol < 29) {
+        g->at = 0;
+        g->state = GEN_DELETE_LATE;
+        return PS_OK;
+    }
     g->phase++;
     if (!early_delay_done(g)) {
         gen_put_ndx(g, PS_NDX_DONE);

@@ -71,6 +71,7 @@ struct ps_gen {
     /* options as the generator sees them */
     int code;          /* of lines for created entries: PS_LOG_LOG or GEN_NO_CODE */
     int attrs_report;  /* maybe_ATTRS_REPORT */
+    bool itemizing;     /* what changes is told: to the sender, and before protocol 29 here */
     bool whole_file, dir_tweaking, retouch_times, retouch_perms;
     u32 umask_perms, default_perms;
     uid_t our_uid;
@@ -83,6 +84,7 @@ struct ps_gen {
     ps_buf fresh_dir;  /* path of the directory that was made last: nothing is in it yet */
     bool have_fresh_dir, in_fresh_dir;
     i32 skip_depth, dry_depth; /* contents below an entry of this depth are skipped, or missing in a dry run; -1 */
+    const ps_file *skip_top, *dry_top; /* that entry */
     u32 dir_cursor;    /* where in dir_entries the last directory of a list was found */
     ps_flist dir_list; /* dir_entries as a list: only names is used */
     /* deletion */

@@ -10,12 +10,33 @@
 
 /* ---- basis ------------------------------------------------------------------------------------ */
 
+/* Before protocol 29 no type is sent: what the generator takes, in its order, as far as it is there (receiver.c:recv_files). */
+static void open_unnamed_basis(ps_recv *r) {
+    const ps_opts *o = &r->c->o;
+    u8 types[3];
+    int count = 0;
+    r->basis_type = PS_BASIS_BACKUP;
+    if (o->inplace && o->backup && r->gen && (r->basis = gen_open_backup_basis(r->gen, r->path)) >= 0) return;
+    if (ps_str(r->c, PS_STR_PARTIAL_DIR)) types[count++] = PS_BASIS_PARTIAL_DIR;
+    types[count++] = PS_BASIS_FNAME;
+    if (r->c->alt_count) types[count++] = PS_BASIS_DIR_LOW;
+    for (int i = 0; i < count && r->basis < 0; i++) {
+        r->basis_type = types[i];
+        r->basis = basis_open(r->outs, r->root, types[i], r->path, &r->from_partial);
+    }
+    if (r->basis < 0) r->basis_type = PS_BASIS_FNAME;
+}
+
 /* Opens the basis that the echoed type names; basis stays -1 where there is none. */
 static int open_basis(ps_recv *r) {
     ps_ctx *c = r->c;
     u8 type = r->basis_type;
     r->basis = -1;
     r->from_partial = false;
+    if (c->o.protocol < 29) {
+        open_unnamed_basis(r);
+        return PS_OK;
+    }
     /* A file that the generator found missing and that takes no blocks needs no look. */
     if (type == PS_BASIS_FNAME && r->iflags & PS_ITEM_IS_NEW && !r->head.count) return PS_OK;
     if (type >= PS_BASIS_FUZZY && !c->o.fuzzy) {
@@ -85,6 +106,14 @@ static void read_basis(ps_recv *r, u8 *into, size_t n, i64 at) {
     }
 }
 
+static bool make_window(ps_recv *r, size_t room) {
+    if (r->window_room >= room) return true;
+    free(r->window);
+    r->window = malloc(room);
+    r->window_room = r->window ? room : 0;
+    return r->window;
+}
+
 /* --append: how much of the file the request has claimed. */
 static i64 claimed(const ps_recv *r) {
     const ps_sum_head *h = &r->head;
@@ -96,7 +125,7 @@ static i64 claimed(const ps_recv *r) {
 static int pass_prefix(ps_recv *r) {
     i64 there = claimed(r);
     if (!there) return PS_OK;
-    if (!r->window && !(r->window = malloc(WINDOW))) return ps_fail_memory(r->c, "the basis window");
+    if (!make_window(r, WINDOW)) return ps_fail_memory(r->c, "the basis window");
     for (i64 at = 0; at < there && r->c->o.append == 2;) {
         size_t n = there - at < (i64)WINDOW ? (size_t)(there - at) : WINDOW;
         read_basis(r, r->window, n, at);
@@ -163,7 +192,8 @@ int recv_file_begin(ps_recv *r) {
     r->small = false;
     r->state = RECV_TOKENS;
     token_in_begin(r->tokens);
-    if (!sum_init(r->sum, c->o.xfer_sum)) return ps_fail(c, 4, 0, "the negotiated checksum cannot be computed");
+    if (!sum_init_transfer(r->sum, c->o.xfer_sum, c->o.checksum_seed))
+        return ps_fail(c, 4, 0, "the negotiated checksum cannot be computed");
     if (open_basis(r) != PS_OK) return PS_FAIL;
     if (r->basis >= 0) {
         if (fstat(r->basis, &st) < 0) {
@@ -248,10 +278,11 @@ static int put(ps_recv *r, const u8 *data, size_t len, bool stays) {
 static int flush_copy(ps_recv *r) {
     if (!r->copy_len) return PS_OK;
     if (flush_runs(r) != PS_OK) return PS_FAIL;
-    if (!r->window && !(r->window = malloc(WINDOW))) return ps_fail_memory(r->c, "the basis window");
     bool in_place = r->updating && r->copy_from == r->copy_offset, see = token_in_wants_blocks(&r->c->o);
+    /* A decoder that looks on must be shown a block as a whole: before protocol 30 it may be longer. */
+    if (!make_window(r, see && r->copy_len > (i64)WINDOW ? (size_t)r->copy_len : WINDOW)) return ps_fail_memory(r->c, "the basis window");
     while (r->copy_len) {
-        size_t n = r->copy_len < (i64)WINDOW ? (size_t)r->copy_len : WINDOW;
+        size_t n = r->copy_len < (i64)r->window_room ? (size_t)r->copy_len : r->window_room;
         read_basis(r, r->window, n, r->copy_from);
         if (see) token_in_see(r->tokens, r->window, n);
         sum_update(r->sum, r->window, n);

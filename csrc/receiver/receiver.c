@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #define WIRE_DEL_STAT_MAX (1 << 28)
-#define MAX_PHASE 2
 #define INSIGNIFICANT (PS_ITEM_BASIS_TYPE_FOLLOWS | PS_ITEM_XNAME_FOLLOWS | PS_ITEM_LOCAL_CHANGE)
 
 ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_root *dest, ps_flist_decoder *decoder,
@@ -175,7 +174,7 @@ static int entry_path(ps_recv *r) {
 static int begin_transfer(ps_recv *r, ps_mux_in *m) {
     ps_ctx *c = r->c;
     if (!S_ISREG(r->file->mode)) return ps_fail(c, 2, 0, "received request to transfer non-regular file: %d [receiver]", r->ndx);
-    if (r->phase == MAX_PHASE) return ps_fail(c, 2, 0, "got transfer request in phase 2 [receiver]");
+    if (r->phase == PS_PHASE_DELAYED) return ps_fail(c, 2, 0, "got transfer request in phase 2 [receiver]");
     if (gen_in_swarm(r->file)) return ps_fail(c, 2, 0, "the sender sends file %d, which it was not asked for [receiver]", r->ndx);
     r->redoing = r->file->flags & PS_F_REDO;
     if (!r->redoing && r->iflags & PS_ITEM_IS_NEW) c->stats.created_files++;
@@ -230,13 +229,13 @@ static int phase_ended(ps_recv *r) {
     }
     recv_settle(r); /* directory times and late deletions follow */
     if (r->c->error.exit_code) return PS_FAIL;
-    if (++r->phase > MAX_PHASE) {
-        r->state = RECV_STATS;
-        return PS_OK;
-    }
-    if (r->phase == MAX_PHASE && r->c->o.delay_updates) {
+    if (++r->phase == PS_PHASE_DELAYED && r->c->o.delay_updates) { /* the last one before protocol 29 ends with them */
         r->delayed_due = true;
         if (!ctx_swarms(r->c)) recv_place_delayed(r);
+    }
+    if (r->phase > last_phase(&r->c->o)) {
+        r->state = RECV_STATS;
+        return PS_OK;
     }
     if (r->gen) gen_phase_ended(r->gen);
     return PS_OK;
@@ -277,12 +276,12 @@ static void read_record(ps_recv *r, ps_reader *in) {
     r->ndx = rd_ndx(in, r->ndx_in, r->c->o.protocol);
     r->iflags = 0;
     if (in->need) return;
-    if (r->ndx == PS_NDX_DEL_STATS) {
+    if (r->ndx == PS_NDX_DEL_STATS && r->c->o.protocol >= 31) {
         read_del_stats(r, in);
         return;
     }
     if (r->ndx < 0) return;
-    r->iflags = rd_u16(in);
+    r->iflags = r->c->o.protocol >= 29 ? rd_u16(in) : PS_ITEM_TRANSFER | PS_ITEM_MISSING_DATA;
     r->basis_type = r->iflags & PS_ITEM_BASIS_TYPE_FOLLOWS ? rd_u8(in) : PS_BASIS_FNAME;
     size_t n = 0;
     const u8 *name = r->iflags & PS_ITEM_XNAME_FOLLOWS ? rd_vstring(in, PS_LIMIT_VSTRING, &n) : NULL;
@@ -302,7 +301,7 @@ static void read_head(ps_recv *r, ps_reader *in) {
 static int check_head(ps_recv *r) {
     const ps_sum_head *h = &r->head;
     if (h->count < 0 || h->count > PS_LIMIT_BLOCKS) return ps_fail(r->c, 2, 0, "Invalid checksum count %d [receiver]", h->count);
-    if (h->block_length < 0 || h->block_length > PS_LIMIT_BLOCK_LENGTH)
+    if (h->block_length < 0 || h->block_length > block_length_limit(r->c->o.protocol))
         return ps_fail(r->c, 2, 0, "Invalid block length %d [receiver]", h->block_length);
     if (h->count && !h->block_length) return ps_fail(r->c, 2, 0, "Invalid zero block length [receiver]");
     if (h->strong_length < 0 || h->strong_length > (i32)sum_length(r->c->o.xfer_sum))
@@ -314,8 +313,9 @@ static int check_head(ps_recv *r) {
 
 static void read_stats(ps_recv *r, ps_reader *in) {
     if (r->c->o.am_server) return;
-    i64 v[5];
-    for (int i = 0; i < 5; i++) v[i] = rd_varlong(in, 3);
+    int protocol = r->c->o.protocol;
+    i64 v[5] = {0};
+    for (int i = 0; i < (protocol >= 29 ? 5 : 3); i++) v[i] = rd_varlong30(in, protocol, 3);
     if (!rd_ok(in)) return;
     ps_stats *s = &r->c->stats;
     s->total_written = v[0]; /* the sender's words: what it read, we wrote */
@@ -326,9 +326,10 @@ static void read_stats(ps_recv *r, ps_reader *in) {
 }
 
 static int take_record(ps_recv *r, ps_mux_in *m) {
+    if (is_old_keep_alive(&r->c->o, r->all, r->ndx, r->iflags)) return PS_OK;
     if (r->ndx >= 0) {
         if (r->state != RECV_GOODBYE) return take_item(r, m);
-    } else if (r->ndx == PS_NDX_DEL_STATS) {
+    } else if (r->ndx == PS_NDX_DEL_STATS && r->c->o.protocol >= 31) {
         return PS_OK;
     } else if (r->ndx != PS_NDX_DONE) {
         return begin_list(r, r->ndx);

@@ -69,6 +69,7 @@ struct ps_recv {
     u8 *gathered;               /* PS_RECV_SMALL bytes: own_room, or the pool's */
     u8 *own_room;
     u8 *window;                 /* for reading the basis */
+    size_t window_room;
     struct iovec runs[PS_RECV_RUNS];
     int run_count;
     i64 run_offset;

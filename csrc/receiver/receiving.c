@@ -97,6 +97,8 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
     p->rules = rules;
     mux_in_init(&p->in);
     mux_out_init(&p->out);
+    p->in.plain = mux_input_is_plain(&c->o);
+    p->out.plain = mux_output_is_plain(&c->o);
     p->ndx_in = p->ndx_out = ndx_state_make();
     p->buffer = malloc(BUFFER_SIZE);
     p->all = flists_new(c);
@@ -314,7 +316,7 @@ static int list_step(ps_receiving *p) {
         return put_done(p);
     }
     /* NDX_DONE of the redo and delay phases, of deletions from protocol 31 on, and the goodbye. */
-    int total = p->c->o.protocol >= 31 ? 4 : 3;
+    int total = last_phase(&p->c->o) + (p->c->o.protocol >= 31 ? 2 : 1);
     if (p->list_phase > total) return p->stage == RECEIVING_OVER ? PS_DONE : PS_AGAIN;
     p->list_phase++;
     return put_done(p);
@@ -377,4 +379,15 @@ int ps_receiving_put_plain(ps_receiving *p, const uint8_t *data, size_t n) {
 
 int ps_receiving_put_message(ps_receiving *p, uint32_t code, const uint8_t *data, size_t n) {
     return mux_out_message(&p->out, code, data, n) ? PS_OK : ps_fail_memory(p->c, "output for the remote");
+}
+
+/* Plain output has no messages: protocol 29 takes an item that is none, between two requests (generator.c writes whole ones). */
+int ps_receiving_keep_alive(ps_receiving *p) {
+    if (!p->out.plain) return ps_receiving_put_message(p, PS_MSG_DATA, NULL, 0);
+    if (p->c->o.protocol != 29 || p->stage != RECEIVING_RUN || p->done) return PS_OK;
+    ps_buf b = {0};
+    bool ok = buf_ndx(&b, &p->ndx_out, p->c->o.protocol, (i32)p->all->last->count) && buf_u16(&b, PS_ITEM_IS_NEW) &&
+              mux_out_data(&p->out, b.data, b.len);
+    buf_free(&b);
+    return ok ? PS_OK : ps_fail_memory(p->c, "output for the remote");
 }

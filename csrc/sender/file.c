@@ -24,6 +24,7 @@ static int not_sent(ps_send *s) {
     u32 ndx = (u32)s->r.ndx;
     u8 x[4] = {(u8)ndx, (u8)(ndx >> 8), (u8)(ndx >> 16), (u8)(ndx >> 24)};
     s->state = SEND_REQUEST;
+    if (s->ctx->o.protocol < 30) return PS_OK;
     return mux_out_message(&s->out, PS_MSG_NO_SEND, x, 4) ? PS_OK : ps_fail_memory(s->ctx, "output");
 }
 
@@ -31,7 +32,7 @@ static int open_failed(ps_send *s, int err) {
     char shown[PS_FULL_FNAME];
     if (err == ENOENT) {
         s->ctx->io_error |= PS_IOERR_VANISHED;
-        ps_log(s->ctx, PS_LOG_WARNING, "file has vanished: %s\n", full_fname(s->ctx, s->path, shown));
+        ps_log(s->ctx, vanished_code(&s->ctx->o), "file has vanished: %s\n", full_fname(s->ctx, s->path, shown));
     } else {
         s->ctx->io_error |= PS_IOERR_GENERAL;
         ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, err, "rsync: [sender] send_files failed to open %s", full_fname(s->ctx, s->path, shown));
@@ -136,8 +137,19 @@ static int choose_way(ps_send *s) {
     }
     if (!h->count || !s->size) return PS_OK;
     bool update = o->inplace || o->append; /* --append updates in place, in its redo too */
-    bool in_place = (update && s->r.basis == PS_BASIS_FNAME) || (o->inplace_partial_dir && s->r.basis == PS_BASIS_PARTIAL_DIR);
+    /* Before protocol 29 nobody says what the basis is: with --backup it is the copy, but for the redo, which makes none. */
+    bool own = o->protocol >= 29 ? s->r.basis == PS_BASIS_FNAME : !o->backup || s->r.file->flags & PS_F_FILE_SENT;
+    bool in_place = (update && own) || (o->inplace_partial_dir && s->r.basis == PS_BASIS_PARTIAL_DIR);
     s->state = SEND_DELTA;
+    if (token_out_wants_blocks(o) && s->block_room < (size_t)h->block_length) {
+        free(s->block);
+        s->block_room = (size_t)h->block_length;
+        s->block = malloc(s->block_room);
+        if (!s->block) {
+            s->block_room = 0;
+            return ps_fail_memory(s->ctx, "a block's data");
+        }
+    }
     if (!match_begin(s->match, s->sums, &s->hasher, s->fd, s->size, in_place, s->sum, on_match, s))
         return ps_fail_memory(s->ctx, "the block search");
     return PS_OK;
@@ -164,7 +176,7 @@ int send_file_begin(ps_send *s) {
     if (status != PS_OK) return status;
     announce(s);
     token_out_begin(s->token, !(s->skip && token_skip_match(s->skip, s->path)));
-    if (!sum_init(s->sum, s->ctx->o.xfer_sum)) return ps_fail_memory(s->ctx, "a checksum");
+    if (!sum_init_transfer(s->sum, s->ctx->o.xfer_sum, s->ctx->o.checksum_seed)) return ps_fail_memory(s->ctx, "a checksum");
     return choose_way(s);
 }
 

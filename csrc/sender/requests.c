@@ -78,7 +78,7 @@ static int check_head(ps_send *s) {
     i32 longest = (i32)sum_length(s->ctx->o.xfer_sum);
     if (h->count < 0 || h->count > PS_LIMIT_BLOCKS)
         return ps_fail(s->ctx, 2, 0, "Invalid checksum count %d [sender]", h->count);
-    if (h->block_length < 0 || h->block_length > PS_LIMIT_BLOCK_LENGTH)
+    if (h->block_length < 0 || h->block_length > block_length_limit(s->ctx->o.protocol))
         return ps_fail(s->ctx, 2, 0, "Invalid block length %d [sender]", h->block_length);
     if (h->count && h->block_length == 0) return ps_fail(s->ctx, 2, 0, "Invalid zero block length [sender]");
     if (h->strong_length < 0 || h->strong_length > longest || (h->count && !h->strong_length && !s->r.append))
@@ -108,7 +108,7 @@ static int on_del_stats(ps_send *s, const i32 v[5]) {
     return ok ? PS_OK : ps_fail_memory(s->ctx, "output");
 }
 
-typedef enum { REC_REQUEST, REC_DONE, REC_STATS } record_kind;
+typedef enum { REC_REQUEST, REC_DONE, REC_STATS, REC_KEEP_ALIVE } record_kind;
 
 /* One record from r into s->r or counts. What is wrong with it is in r->bad, or in the context with PS_FAIL. */
 static int decode(ps_send *s, ps_reader *r, ps_ndx_state *nd, record_kind *kind, i32 counts[5]) {
@@ -119,7 +119,7 @@ static int decode(ps_send *s, ps_reader *r, ps_ndx_state *nd, record_kind *kind,
         *kind = REC_DONE;
         return PS_OK;
     }
-    if (q->ndx == PS_NDX_DEL_STATS) {
+    if (q->ndx == PS_NDX_DEL_STATS && s->ctx->o.protocol >= 31) {
         *kind = REC_STATS;
         for (int i = 0; i < 5; i++) counts[i] = rd_varint(r);
         return PS_OK;
@@ -129,7 +129,11 @@ static int decode(ps_send *s, ps_reader *r, ps_ndx_state *nd, record_kind *kind,
         return ps_fail(s->ctx, 2, 0, "Invalid file index: %d (%d - %d) [sender]", q->ndx, PS_NDX_DONE, last);
     }
     *kind = REC_REQUEST;
-    q->iflags = rd_u16(r);
+    q->iflags = s->ctx->o.protocol >= 29 ? rd_u16(r) : PS_ITEM_TRANSFER | PS_ITEM_MISSING_DATA;
+    if (rd_ok(r) && is_old_keep_alive(&s->ctx->o, s->all, q->ndx, q->iflags)) {
+        *kind = REC_KEEP_ALIVE;
+        return PS_OK;
+    }
     q->basis = q->iflags & PS_ITEM_BASIS_TYPE_FOLLOWS ? rd_u8(r) : PS_BASIS_FNAME;
     q->xname_len = 0;
     if (q->iflags & PS_ITEM_XNAME_FOLLOWS) {
@@ -169,6 +173,7 @@ int send_read_request(ps_send *s, bool *done) {
             if (on_del_stats(s, counts) != PS_OK) return PS_FAIL;
             continue;
         }
+        if (kind == REC_KEEP_ALIVE) continue;
         *done = kind == REC_DONE;
         if (*done) return PS_OK;
         if (find_entry(s) != PS_OK) return PS_FAIL;

@@ -5,7 +5,6 @@
 
 #define LOOKAHEAD_MIN 1000  /* rsync.h:MIN_FILECNT_LOOKAHEAD: entries ahead of the generator before it is served */
 #define LOOKAHEAD_MAX 10000 /* rsync.h:MAX_FILECNT_LOOKAHEAD: while there is nothing else to do */
-#define LAST_PHASE 2
 #define STEP_REQUESTS 256   /* requests served by one step */
 #define STEP_ROUNDS 8       /* steps of a file that put out little */
 #define LOG_HIGH_WATER (64u * 1024u)
@@ -29,6 +28,8 @@ ps_send *ps_send_new(ps_ctx *c, ps_flists *all, ps_lister *lister, ps_rules *rul
     s->ndx_in = s->ndx_out = ndx_state_make();
     mux_in_init(&s->in);
     mux_out_init(&s->out);
+    s->in.plain = mux_input_is_plain(&c->o);
+    s->out.plain = mux_output_is_plain(&c->o);
     s->token = token_out_new(c);
     s->sum = sum_new();
     s->sums = sums_new();
@@ -60,6 +61,7 @@ void ps_send_free(ps_send *s) {
     match_free(s->match);
     block_hasher_free(&s->hasher);
     free(s->buffer);
+    free(s->block);
     ps_ctx_free(s->ctx);
     free(s);
 }
@@ -102,7 +104,7 @@ const uint8_t *ps_send_frames(const ps_send *s, size_t *len) {
 
 void ps_send_frames_clear(ps_send *s) { buf_clear(&s->frames); }
 int32_t ps_send_remote_exit(const ps_send *s) { return s->remote_exit; }
-int32_t ps_send_phase(const ps_send *s) { return s->state >= SEND_GOODBYE ? LAST_PHASE + 1 : s->phase; }
+int32_t ps_send_phase(const ps_send *s) { return s->state >= SEND_GOODBYE ? PS_PHASE_OVER : s->phase; }
 
 static int put_scratch(ps_send *s, bool ok) {
     return ok && mux_out_data(&s->out, buf_head(&s->scratch), buf_used(&s->scratch)) ? PS_OK : ps_fail_memory(s->ctx, "output");
@@ -123,7 +125,9 @@ int send_put_reply(ps_send *s) {
     const ps_request *q = &s->r;
     ps_buf *b = &s->scratch;
     buf_clear(b);
-    bool ok = buf_ndx(b, &s->ndx_out, s->ctx->o.protocol, q->ndx) && buf_u16(b, (u16)q->iflags);
+    bool ok = buf_ndx(b, &s->ndx_out, s->ctx->o.protocol, q->ndx);
+    if (s->ctx->o.protocol < 29) return put_scratch(s, ok); /* the rest is implied */
+    ok = ok && buf_u16(b, (u16)q->iflags);
     if (q->iflags & PS_ITEM_BASIS_TYPE_FOLLOWS) ok = ok && buf_u8(b, q->basis);
     if (q->iflags & PS_ITEM_XNAME_FOLLOWS) ok = ok && buf_vstring(b, q->xname, q->xname_len);
     return put_scratch(s, ok);
@@ -159,7 +163,7 @@ static int serve_request(ps_send *s) {
         if (q->iflags & PS_ITEM_IS_NEW) count_created(t, q->file->mode);
         return send_put_reply(s);
     }
-    if (s->phase == LAST_PHASE) return ps_fail(s->ctx, 2, 0, "got transfer request in phase 2 [sender]");
+    if (s->phase == PS_PHASE_DELAYED) return ps_fail(s->ctx, 2, 0, "got transfer request in phase 2 [sender]");
     if (!(q->file->flags & PS_F_FILE_SENT) && (q->iflags & PS_ITEM_IS_NEW)) t->created_files++;
     if (s->progress) progress_file(s->progress, s->all, s->all->current, s->lists_gone, q->ndx);
     t->xferred_files++;
@@ -188,7 +192,7 @@ static int end_transfer(ps_send *s) {
     const ps_opts *o = &s->ctx->o;
     const ps_stats *t = &s->ctx->stats;
     int status = PS_OK;
-    if (s->ctx->io_error != s->first_io_error) status = put_message_int(s, PS_MSG_IO_ERROR, s->ctx->io_error);
+    if (s->ctx->io_error != s->first_io_error && o->protocol >= 30) status = put_message_int(s, PS_MSG_IO_ERROR, s->ctx->io_error);
     if (status == PS_OK) status = put_ndx(s, PS_NDX_DONE);
     s->state = SEND_GOODBYE;
     s->phase = 0;
@@ -198,8 +202,9 @@ static int end_transfer(ps_send *s) {
     ps_buf *b = &s->scratch;
     buf_clear(b);
     bool ok = buf_varlong30(b, o->protocol, t->total_read, 3) && buf_varlong30(b, o->protocol, written, 3) &&
-              buf_varlong30(b, o->protocol, t->total_size, 3) && buf_varlong30(b, o->protocol, t->flist_buildtime_ms, 3) &&
-              buf_varlong30(b, o->protocol, t->flist_xfertime_ms, 3);
+              buf_varlong30(b, o->protocol, t->total_size, 3);
+    if (o->protocol >= 29)
+        ok = ok && buf_varlong30(b, o->protocol, t->flist_buildtime_ms, 3) && buf_varlong30(b, o->protocol, t->flist_xfertime_ms, 3);
     return put_scratch(s, ok);
 }
 
@@ -216,7 +221,7 @@ static int serve_done(ps_send *s) {
         drop_first_list(s);
         if (s->all->first) return put_ndx(s, PS_NDX_DONE);
     }
-    if (++s->phase > LAST_PHASE) return end_transfer(s);
+    if (++s->phase > last_phase(&s->ctx->o)) return end_transfer(s);
     return put_ndx(s, PS_NDX_DONE);
 }
 

@@ -70,7 +70,8 @@ struct ps_send {
     ps_block_hasher hasher;
     ps_match *match;
     char path[PS_SOURCE_PATH]; /* of the open file, beneath the root */
-    u8 block[PS_LIMIT_BLOCK_LENGTH];  /* zlib: a matched block's data */
+    u8 *block; /* zlib: a matched block's data */
+    size_t block_room;
 };
 
 #define SEND_BUFFER (128u * 1024u)

@@ -2,6 +2,15 @@
 
 #include <stdlib.h>
 
+static bool plain_client(const ps_opts *o, bool client_receives) {
+    return o->protocol < 30 && !(client_receives && o->remove_source_files);
+}
+
+bool mux_input_is_plain(const ps_opts *o) { return o->am_server && plain_client(o, o->role == PS_ROLE_SENDER); }
+bool mux_output_is_plain(const ps_opts *o) { return !o->am_server && plain_client(o, o->role == PS_ROLE_RECEIVER); }
+
+bool ps_ctx_input_is_plain(const ps_ctx *c) { return mux_input_is_plain(&c->o); }
+
 void mux_in_init(ps_mux_in *m) { *m = (ps_mux_in){0}; }
 
 void mux_in_free(ps_mux_in *m) {
@@ -173,6 +182,7 @@ bool mux_out_data(ps_mux_out *m, const void *data, size_t n) {
 }
 
 bool mux_out_message(ps_mux_out *m, u32 code, const void *data, size_t n) {
+    if (m->plain) return true;
     mux_out_close_frame(m);
     size_t at = m->out.len;
     if (!buf_reserve(&m->out, n + 4)) return false;

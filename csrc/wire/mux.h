@@ -26,6 +26,10 @@ typedef struct ps_mux_in {
  * taken, but no further one may be delivered now: mux_span and mux_fill return PS_FULL. */
 typedef int (*ps_message_fn)(void *owner, u32 code, const u8 *data, u32 len);
 
+/* main.c:start_server, do_server_recv, client_run: before protocol 30 a client's output is data alone, unless its generator must
+ * name files for --remove-source-files. A server's is multiplexed always. */
+bool mux_input_is_plain(const ps_opts *o);
+bool mux_output_is_plain(const ps_opts *o);
 void mux_in_init(ps_mux_in *m);
 void mux_in_free(ps_mux_in *m);
 void mux_in_feed(ps_mux_in *m, const u8 *data, size_t len); /* only when the last feed is used up */
@@ -56,6 +60,6 @@ bool mux_out_data(ps_mux_out *m, const void *data, size_t n);
  * from a file into it); mux_out_commit says how many of them were used. NULL: memory. */
 u8 *mux_out_room(ps_mux_out *m, size_t n);
 void mux_out_commit(ps_mux_out *m, size_t n);
-bool mux_out_message(ps_mux_out *m, u32 code, const void *data, size_t n);
+bool mux_out_message(ps_mux_out *m, u32 code, const void *data, size_t n); /* plain output has none: it is dropped (io.c:send_msg) */
 void mux_out_close_frame(ps_mux_out *m); /* before the bytes are handed to the socket */
 #endif

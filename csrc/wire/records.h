@@ -1,6 +1,7 @@
-/* Numbers in rsync's records: file indexes with a meaning, item flags, kinds of basis (rsync.h). */
+/* Numbers in rsync's records: file indexes with a meaning, item flags, kinds of basis (rsync.h), phases. */
 #ifndef PS_RECORDS_H
 #define PS_RECORDS_H
+#include "core/context.h"
 
 #define PS_NDX_DONE (-1)
 #define PS_NDX_FLIST_EOF (-2)
@@ -33,5 +34,13 @@
 #define PS_BASIS_PARTIAL_DIR 0x81
 #define PS_BASIS_BACKUP 0x82
 #define PS_BASIS_FUZZY 0x83
+
+/* Phases, each ended by an NDX_DONE: files, files that failed, delayed updates (from protocol 29 on). */
+#define PS_PHASE_DELAYED 2
+#define PS_PHASE_OVER 3
+static inline int last_phase(const ps_opts *o) { return o->protocol >= 29 ? PS_PHASE_DELAYED : PS_PHASE_DELAYED - 1; }
+
+/* A daemon's clients of old know no warnings. */
+static inline int vanished_code(const ps_opts *o) { return o->am_daemon && o->protocol < 28 ? PS_LOG_ERROR : PS_LOG_WARNING; }
 
 #endif

@@ -93,6 +93,11 @@ class Context:
         return found
 
     @property
+    def input_is_plain(self) -> bool:
+        """By the options: what the remote sends is data alone, not multiplexed."""
+        return bool(lib.ps_ctx_input_is_plain(self.handle))
+
+    @property
     def io_error(self) -> int:
         return int(lib.ps_ctx_io_error(self.handle))
 

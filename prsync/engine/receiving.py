@@ -13,7 +13,7 @@ FRAME = int(lib.PS_EV_FRAME)
 
 
 class Receiving:
-    """Generator and receiver over one byte stream; begins where multiplexing is on in both directions.
+    """Generator and receiver over one byte stream; begins behind the handshake.
 
     `destination` is the command line's argument, as bytes; None only lists. Raises EngineError for every failure,
     with rsync's exit code; temporary files are gone by then, or kept as --partial demands.
@@ -78,6 +78,10 @@ class Receiving:
     def put_message(self, code: int, data: bytes) -> None:
         """A message beside the data: frames of the extension."""
         self.context.check(lib.ps_receiving_put_message(self.handle, code, data, len(data)))
+
+    def keep_alive(self) -> None:
+        """Something without meaning for the remote, where the protocol has it."""
+        self.context.check(lib.ps_receiving_keep_alive(self.handle))
 
     def abort(self, code: ExitCode = ExitCode.OK) -> None:
         """Ends the run here: nothing incomplete stays under a final name, but where --partial asks for it."""

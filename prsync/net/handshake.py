@@ -71,7 +71,7 @@ class Handshake:
 
     def negotiate(self, plain: Sequence[bytes], secluded: Sequence[bytes] | None, wishes: Wishes) -> Negotiated:
         """Sends the arguments and agrees on the session's parameters. `secluded`: the second batch of --secluded-args."""
-        data = text.encode_arguments(plain)
+        data = text.encode_arguments(plain, self.protocol)
         if secluded is not None:
             data += text.encode_secluded_arguments(secluded)
         self.channel.send(data)

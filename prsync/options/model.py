@@ -238,16 +238,17 @@ class Options:
         """do_xfers: not a dry run."""
         return not self.dry_run
 
-    @property
-    def delete_when(self) -> str:
-        """ "" or "before", "during", "delay", "after": --delete alone means during (protocol 30 and later)."""
+    def delete_when(self, protocol: int) -> str:
+        """ "" or "before", "during", "delay", "after": --delete alone means during, before protocol 30 before."""
         if not self.delete_mode:
             return ""
         if self.delete_before:
             return "before"
         if self.delete_after:
             return "after"
-        return "delay" if self.delete_during == 2 else "during"
+        if self.delete_during:
+            return "delay" if self.delete_during == 2 else "during"
+        return "during" if protocol >= 30 else "before"
 
 
 FIELDS = frozenset(name for name in Options.__annotations__)

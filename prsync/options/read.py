@@ -365,10 +365,10 @@ class Reader:
 
 
 def check_protocol(protocol: int, who: str) -> None:
-    """--protocol: 30 to 32 are spoken (compat.c:setup_protocol has the limits)."""
+    """--protocol: 27 to 32 are spoken (compat.c:setup_protocol has rsync's limits)."""
     if protocol < 20:
         raise PrsyncError(f"rsync: --protocol must be at least 20 on the {who}.", ExitCode.PROTOCOL)
-    if protocol < 30:
-        raise UnsupportedError(f"prsync: --protocol={protocol} is not supported yet: use 30, 31 or 32")
+    if protocol < 27:
+        raise UnsupportedError(f"prsync: --protocol={protocol} is not supported: use 27 to 32")
     if protocol > 32:
         raise PrsyncError(f"rsync: --protocol must be no more than 32 on the {who}.", ExitCode.PROTOCOL)

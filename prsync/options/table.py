@@ -341,7 +341,7 @@ ROWS: tuple[Row, ...] = (
     _r("no-blocking-io", SET, "blocking_io", 0),
     _r("outbuf", TEXT_ACTION, "outbuf", text="buffering of the output: N, L or B", metavar="MODE"),
     _r("remote-option,M", TEXT_ACTION, "remote_option", text="send an option to the remote only", metavar="OPTION"),
-    _r("protocol", NUMBER, "protocol", text="speak an older protocol: 30, 31 or 32", metavar="NUMBER"),
+    _r("protocol", NUMBER, "protocol", text="speak an older protocol: 27 to 32", metavar="NUMBER"),
     _r("checksum-seed", NUMBER, "checksum_seed", text="seed of the checksums", metavar="NUMBER"),
     _r("server", ACTION, "server"),
     _r("sender", ACTION, "sender"),

@@ -37,6 +37,7 @@ def client_filter_list(parser: FilterParser, traits: FilterTraits) -> bytes:
     Completes the parser's rules for this side's matcher: marks those that are for one side only, adds those of -C.
     Raises ProtocolVersionError for rules that the remote's protocol cannot express.
     """
+    parser.protocol = traits.protocol  # known only now; what -C adds depends on it
     silent = traits.am_sender and not traits.receiver_wants_list
     if traits.cvs_exclude and traits.am_sender:
         if traits.protocol >= 29:

@@ -6,11 +6,11 @@ from typing import Any
 
 from prsync.engine.native import lib
 from prsync.options.model import NOT_SPECIFIED_LEVEL
-from prsync.protocol.negotiation import Compat, Negotiated
+from prsync.protocol.negotiation import SEEDED_MD4, Compat, Negotiated
 
 SUM_KINDS = {
     "none": lib.PS_SUM_NONE, "md4": lib.PS_SUM_MD4, "md5": lib.PS_SUM_MD5, "sha1": lib.PS_SUM_SHA1,
-    "xxh64": lib.PS_SUM_XXH64, "xxh3": lib.PS_SUM_XXH3, "xxh128": lib.PS_SUM_XXH128,
+    "xxh64": lib.PS_SUM_XXH64, "xxh3": lib.PS_SUM_XXH3, "xxh128": lib.PS_SUM_XXH128, SEEDED_MD4: lib.PS_SUM_MD4_SEEDED,
 }  # fmt: skip
 COMPRESS_KINDS = {
     "none": lib.PS_Z_NONE, "zlib": lib.PS_Z_ZLIB, "zlibx": lib.PS_Z_ZLIBX, "lz4": lib.PS_Z_LZ4, "zstd": lib.PS_Z_ZSTD,

@@ -1,6 +1,7 @@
 """What follows the arguments of a session: compat flags, checksum and compression names, checksum seed (compat.c:setup_protocol).
 
-Specified in protocol-spec/classic.md §2. Both sides; protocols 30 to 32. Feed bytes, take events; None: more bytes are needed.
+Specified in protocol-spec/classic.md §3. Both sides; protocols 27 to 32: before 30 there is nothing but the seed. Feed bytes,
+take events; None: more bytes are needed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from prsync.protocol.numbers import decode_names, decode_varint, encode_names, e
 
 CHECKSUMS = ("xxh128", "xxh3", "xxh64", "md5", "md4", "sha1", "none")  # strongest, and fastest, first
 COMPRESSIONS = ("zstd", "lz4", "zlibx", "zlib", "none")
+SEEDED_MD4 = "md4, seeded"  # no name on the wire: what protocols 27 to 29 use where no checksum was asked for
 ALIASES = {"xxhash": "xxh64"}
 LEVELS = {"zlib": (1, 9, 6), "zlibx": (1, 9, 6), "zstd": (-131072, 22, 3), "lz4": (0, 0, 0)}  # least, most, default
 
@@ -156,8 +158,8 @@ class _Side:
         else:
             choice = wishes.checksum_choice or "auto"
             first, comma, second = choice.partition(",")
-            checksum = _checksum_name(first)
-            list_checksum = _checksum_name(second) if comma else checksum
+            checksum = _checksum_name(first, wishes.protocol)
+            list_checksum = _checksum_name(second, wishes.protocol) if comma else checksum
         compression = self.compression
         if compression is None:
             compression = (wishes.compress_choice or "zlib").lower() if wishes.compress or wishes.compress_choice else "none"
@@ -165,11 +167,16 @@ class _Side:
         return Negotiated(wishes.protocol, self.flags, checksum, list_checksum, compression, level, seed)
 
 
-def _checksum_name(name: str) -> str:
+def unasked_checksum(protocol: int) -> str:
+    """checksum.c:parse_csum_name: what is used where nothing was agreed on."""
+    return "md5" if protocol >= 30 else SEEDED_MD4
+
+
+def _checksum_name(name: str, protocol: int) -> str:
     name = name.lower()
     name = ALIASES.get(name, name)
     if name == "auto":
-        return "md5"
+        return unasked_checksum(protocol)
     if name not in CHECKSUMS:
         raise PrsyncError(f"unknown checksum name: {name}", ExitCode.UNSUPPORTED)
     return name
@@ -200,8 +207,10 @@ class NegotiationClient(_Side):
 
     def __init__(self, wishes: Wishes) -> None:
         super().__init__(wishes)
-        self._state = "flags"
+        self._state = "flags" if wishes.protocol >= 30 else "seed"
         self._answer = b""
+        if wishes.protocol < 30:
+            self._check_old_names()
 
     def next_event(self) -> Event | None:
         """Raises StreamError, and PrsyncError (exit 4) when there is no common name."""
@@ -244,9 +253,10 @@ class NegotiationClient(_Side):
         return True
 
     def _check_old_names(self) -> None:
-        """A server that does not negotiate uses MD5 and zlib: the environment's lists must allow them."""
+        """A server that does not negotiate uses MD5, or MD4, and zlib: the environment's lists must allow them."""
+        md = "md5" if self.wishes.protocol >= 30 else "md4"
         for wanted, kind, known, listed, name in (
-            (self.negotiates_checksum, "checksum", CHECKSUMS, self.wishes.checksum_list, "md5"),
+            (self.negotiates_checksum, "checksum", CHECKSUMS, self.wishes.checksum_list, md),
             (self.negotiates_compression, "compress", COMPRESSIONS, self.wishes.compress_list, "zlib"),
         ):
             ours = own_names(known, listed, server=False)
@@ -275,6 +285,13 @@ class NegotiationServer(_Side):
     def __init__(self, wishes: Wishes, client_info: str, seed: int) -> None:
         super().__init__(wishes)
         self._seed = seed
+        self.sends_names = self.receiver_symlink_times = False
+        self._state = "start"
+        if wishes.protocol >= 30:
+            self._read_letters(client_info)
+
+    def _read_letters(self, client_info: str) -> None:
+        wishes = self.wishes
         letters = client_info.partition(".")[2] if "." in client_info else client_info
         self.flags = Compat.SYMLINK_TIMES | Compat.SYMLINK_ICONV
         if wishes.inc_recurse and "i" in letters:
@@ -286,7 +303,6 @@ class NegotiationServer(_Side):
         if wishes.nominate and "Q" in letters and self.sends_names and wishes.protocol >= 31:
             self.flags |= Compat.NOMINATE
         self.receiver_symlink_times = "L" in letters
-        self._state = "start"
 
     def next_event(self) -> Event | None:
         """First what is sent at once; after the client's names the seed, then the result."""
@@ -306,7 +322,7 @@ class NegotiationServer(_Side):
         return None
 
     def _start(self) -> bytes:
-        out = encode_varint(int(self.flags))
+        out = encode_varint(int(self.flags)) if self.wishes.protocol >= 30 else b""
         if self.sends_names:
             if self.negotiates_checksum:
                 out += encode_names(own_names(CHECKSUMS, self.wishes.checksum_list, server=True) or ["INVALID"])
@@ -333,7 +349,8 @@ class NegotiationServer(_Side):
         if not negotiates:
             return True
         ours = own_names(known, listed, server=True)
-        theirs = ["md5" if kind == "checksum" else "zlib"] if not self.sends_names else self.take_names()
+        old = {"checksum": "md5" if self.wishes.protocol >= 30 else "md4", "compress": "zlib"}
+        theirs = self.take_names() if self.sends_names else [old[kind]]
         if theirs is None:
             return False
         chosen = next((name for name in (ALIASES.get(n.lower(), n.lower()) for n in theirs) if name in ours), None)

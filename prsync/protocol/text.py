@@ -16,10 +16,11 @@ NAMES_BYTES = 255  # MAX_NSTR_STRLEN: a list of digest names
 PREFIX = b"@RSYNCD: "
 AUTH_DIGESTS = ("sha512", "sha256", "sha1", "md5", "md4")  # strongest first
 OUR_PROTOCOL = 32
+OLDEST_PROTOCOL = 27  # of rsync 2.6.0
 
 
 class Greeting(NamedTuple):
-    """A remote's first line. `digests` is () where the line has no list (before protocol 32)."""
+    """A remote's first line. `digests` is () where it has no list (before protocol 32), `sub` is -1 without one (before 30)."""
 
     protocol: int
     sub: int
@@ -28,8 +29,8 @@ class Greeting(NamedTuple):
     def common_protocol(self, ours: int) -> int:
         """clientserver.c:exchange_protocols: what both speak; a pre-release of a remote counts as the one before."""
         if ours > self.protocol:
-            return self.protocol - (1 if self.sub else 0)
-        return ours - (1 if ours == self.protocol and self.sub else 0)
+            return self.protocol - (1 if self.sub > 0 else 0)
+        return ours - (1 if ours == self.protocol and self.sub > 0 else 0)
 
 
 class Line(NamedTuple):
@@ -140,9 +141,10 @@ class TextClient:
             raise StartError(f"rsync: the server omitted the subprotocol value: {shown}")
         if greeting.protocol > 31 and not greeting.digests:
             raise StartError(f"rsync: the server omitted the digest name list: {shown}")
-        if greeting.protocol < 30:
+        if greeting.protocol < OLDEST_PROTOCOL:
             raise ProtocolVersionError(
-                f"the daemon speaks protocol {greeting.protocol}; prsync needs 30 (rsync 3.0.0) or later on the other side"
+                f"the daemon speaks protocol {greeting.protocol}; prsync needs {OLDEST_PROTOCOL} (rsync 2.6.0) or later"
+                " on the other side"
             )
         return greeting
 
@@ -151,9 +153,14 @@ class TextClient:
         return StartError("rsync: didn't get server startup line" if self._greeted else "rsync: did not see server greeting")
 
 
-def encode_arguments(words: Sequence[bytes]) -> bytes:
-    """One batch of arguments, protocol 30 and later."""
-    return b"".join(word + b"\0" for word in words) + b"\0"
+def encode_arguments(words: Sequence[bytes], protocol: int = OUR_PROTOCOL) -> bytes:
+    """One batch of arguments: before protocol 30 as lines. Raises ProtocolVersionError for a line break in one of them."""
+    end = b"\0" if protocol >= 30 else b"\n"
+    for word in words:
+        if end == b"\n" and (b"\n" in word or b"\r" in word):
+            shown = word.decode("utf-8", "surrogateescape")
+            raise ProtocolVersionError(f"protocol {protocol} sends no line break in an argument: {shown!r}; try --secluded-args")
+    return b"".join(word + end for word in words) + end
 
 
 def encode_secluded_arguments(words: Sequence[bytes]) -> bytes:

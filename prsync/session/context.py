@@ -10,7 +10,7 @@ from prsync.engine.native import lib
 from prsync.options.model import Options, as_bytes
 from prsync.options.values import parse_chmod
 from prsync.protocol.negotiated_options import fill_negotiated
-from prsync.protocol.negotiation import Negotiated
+from prsync.protocol.negotiation import Compat, Negotiated
 
 DELETE_MODES = {
     "": lib.PS_DELETE_NONE, "before": lib.PS_DELETE_BEFORE, "during": lib.PS_DELETE_DURING, "delay": lib.PS_DELETE_DELAY,
@@ -68,18 +68,27 @@ def fill_context(
     target.recurse = int(bool(options.recurse))
     target.dirs = max(options.xfer_dirs, 0)
     target.max_delete = -1 if options.max_delete is None else options.max_delete
-    target.delete_mode = DELETE_MODES[options.delete_when]
+    target.delete_mode = DELETE_MODES[options.delete_when(negotiated.protocol)]
     target.alt_kind = ALT_KINDS[options.alt_dest]
     target.super = -1
     target.umask = umask
     target.want_progress_events = int(options.info_at_least("PROGRESS", 1))
     target.swarm = int(swarm)
-    target.receiver_symlink_times = int(not options.am_server or "L" in options.client_info)
+    target.receiver_symlink_times = int(_receiver_sets_link_times(options, negotiated, sender))
     fill_negotiated(target, negotiated)
+    if negotiated.protocol < 30 and target.append:
+        target.append = 2  # what --append-verify asks for: --append alone is younger
     _fill_strings(context, options)
     operations = [op for text in options.chmod for op in parse_chmod(text, umask) or ()]
     if operations:
         context.set_chmod(operations)
+
+
+def _receiver_sets_link_times(options: Options, negotiated: Negotiated, sender: bool) -> bool:
+    """compat.c:receiver_symlink_times."""
+    if not sender:
+        return True
+    return "L" in options.client_info if options.am_server else Compat.SYMLINK_TIMES in negotiated.flags
 
 
 def _fill_strings(context: Context, options: Options) -> None:

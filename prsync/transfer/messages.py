@@ -29,15 +29,17 @@ def pieces(message: bytes) -> Iterator[bytes]:
         yield message[at : at + MESSAGE_LIMIT]
 
 
-def message_code(code: int) -> int | None:
-    """The message by which a log record reaches the client, None when it stays here (log.c:rwrite)."""
-    if code == lib.PS_LOG_LOG:
-        return None
+# Before protocol 30 a client knows two kinds of messages only.
+OLD_CODES = {lib.PS_LOG_ERROR: lib.PS_LOG_ERROR_XFER, lib.PS_LOG_WARNING: lib.PS_LOG_INFO}
+
+
+def message_code(code: int, protocol: int) -> int:
+    """The message by which a log record reaches the client (log.c:rwrite); those for the log alone do not."""
     if code == lib.PS_LOG_CLIENT:
-        return int(lib.PS_LOG_INFO)
-    if code in (lib.PS_LOG_ERROR_SOCKET, lib.PS_LOG_ERROR_UTF8):
-        return int(lib.PS_LOG_ERROR)
-    return code
+        code = lib.PS_LOG_INFO
+    elif code in (lib.PS_LOG_ERROR_SOCKET, lib.PS_LOG_ERROR_UTF8):
+        code = lib.PS_LOG_ERROR
+    return int(OLD_CODES.get(code, code) if protocol < 30 else code)
 
 
 def exit_code(context: Context) -> ExitCode:
@@ -66,9 +68,8 @@ class Records:
             if not self._context.options.am_server:
                 self._log(code, text)
                 continue
-            told = message_code(code)
-            if told is not None:
-                self._tell(told, text)
+            if code != lib.PS_LOG_LOG:
+                self._tell(code, text)
             if code != lib.PS_LOG_CLIENT:
                 self._log(code, text)
 
@@ -82,6 +83,7 @@ class Records:
             self._tell(lib.PS_LOG_ERROR, text)
 
     def _tell(self, code: int, text: bytes) -> None:
+        code = message_code(code, self._context.options.protocol)
         for message in messages(text):
             for piece in pieces(message):
                 self._put(code, piece)

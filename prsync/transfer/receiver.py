@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from prsync.engine.context import Context, Status
-from prsync.engine.native import lib
 from prsync.engine.receiving import Receiving
 from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.transfer.messages import EventSink, LogSink, Records, exit_code
@@ -85,7 +84,7 @@ class Receiver:
         self.core.sent(count)
 
     def keep_alive(self) -> None:
-        self.core.put_message(lib.PS_MSG_DATA, b"")
+        self.core.keep_alive()
 
     def abort(self, failure: PrsyncError | None) -> None:
         told = failure is not None and failure.told

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from prsync.errors import PrsyncError, UnsupportedError
+from prsync.errors import ExitCode, PrsyncError, UnsupportedError
 from prsync.options import table
 from prsync.options.model import Exit, ForDaemon, Options, parse_arguments
+from prsync.options.older_protocols import refuse_beyond
 from prsync.options.values import MODE_BITS, InfoLevels, parse_chmod, parse_size
 
 
@@ -27,9 +28,9 @@ def parse(line: str, **environment: str) -> Options:
         ("--temp-dir=/tmp h::m d", {"tmpdir": "/tmp"}),
         ("--temp-dir /tmp h::m d", {"tmpdir": "/tmp"}),
         ("h::m d -a -- -b", {"recurse": 1, "arguments": ("h::m", "d", "-b")}),
-        ("-a --delete h::m d", {"delete_mode": 1, "delete_when": "during"}),
-        ("-a --delete-delay h::m d", {"delete_mode": 1, "delete_when": "delay"}),
-        ("-a --delete-excluded h::m d", {"delete_mode": 1, "delete_when": "during"}),
+        ("-a --delete h::m d", {"delete_mode": 1}),
+        ("-a --delete-delay h::m d", {"delete_mode": 1, "delete_during": 2}),
+        ("-a --delete-excluded h::m d", {"delete_mode": 1}),
         ("-a --max-delete=-7 --del h::m d", {"max_delete": 0}),
         ("-a h::m", {"list_only": 1}),
         ("-d h::m d", {"xfer_dirs": 2, "recurse": 0}),
@@ -56,6 +57,33 @@ def parse(line: str, **environment: str) -> Options:
 def test_command_line_gives_fields(line: str, fields: dict[str, object]) -> None:
     options = parse(line)
     assert {name: getattr(options, name) for name in fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("options", "protocol", "when"),
+    [("", 32, ""), ("--delete", 32, "during"), ("--delete", 30, "during"), ("--delete", 29, "before"),
+     ("--delete-excluded", 28, "before"), ("--del", 27, "during"), ("--delete-delay", 29, "delay"),
+     ("--delete-after", 29, "after"), ("--delete-before", 32, "before")],
+)  # fmt: skip
+def test_deletion_without_a_time_depends_on_the_protocol(options: str, protocol: int, when: str) -> None:
+    assert parse(f"-a {options} h::m d").delete_when(protocol) == when
+
+
+@pytest.mark.parametrize(
+    ("fields", "oldest"),
+    [({"preserve_acls": 1}, 30), ({"preserve_xattrs": 1}, 30), ({"fuzzy_basis": 1}, 29), ({"prune_empty_dirs": 1}, 29),
+     ({"alt_dest": "link", "basis_dirs": ("x",)}, 27), ({"alt_dest": "link", "basis_dirs": ("x", "y")}, 29),
+     ({"alt_dest": "copy", "basis_dirs": ("x",), "inplace": 1}, 29), ({"inplace": 1}, 27)],
+)  # fmt: skip
+def test_options_that_a_protocol_lacks_are_refused(fields: dict[str, object], oldest: int) -> None:
+    options = parse("-a h::m d").replace(**fields)
+    for protocol in range(27, 33):
+        if protocol >= oldest:
+            refuse_beyond(options, protocol)
+            continue
+        with pytest.raises(PrsyncError, match=rf"requires protocol {oldest} or higher \(negotiated {protocol}\)\.$") as caught:
+            refuse_beyond(options, protocol)
+        assert caught.value.code == ExitCode.PROTOCOL
 
 
 def test_rules_keep_their_order() -> None:
@@ -113,7 +141,7 @@ def test_bad_option_is_refused_in_one_line(line: str, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("line", "code"),
-    [("--cc=bogus h::m d", 4), ("--zc=bogus h::m d", 4), ("--protocol=29 h::m d", 4), ("--protocol=19 h::m d", 2)],
+    [("--cc=bogus h::m d", 4), ("--zc=bogus h::m d", 4), ("--protocol=26 h::m d", 4), ("--protocol=19 h::m d", 2)],
 )
 def test_choice_that_cannot_be_is_refused(line: str, code: int) -> None:
     with pytest.raises(PrsyncError) as caught:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from prsync.errors import PrsyncError, StreamError
 from prsync.protocol.negotiation import (
     CHECKSUMS,
+    SEEDED_MD4,
     Compat,
     Negotiated,
     NegotiationClient,
@@ -97,6 +98,16 @@ def test_sides_agree(protocol: int, compress: bool, info: str) -> None:
     assert client.compression == (("zstd" if negotiates else "zlib") if compress else "none")
     assert client.inc_recurse == ("i" in info) and client.seed == 7
     assert client.nominate == ("Q" in info and protocol >= 31)
+
+
+@pytest.mark.parametrize("protocol", [27, 28, 29])
+@pytest.mark.parametrize("info", [FULL, ""])
+def test_sides_of_an_older_protocol_exchange_the_seed_alone(protocol: int, info: str) -> None:
+    wishes = Wishes(protocol, compress=True, inc_recurse=True, nominate=True)
+    server = NegotiationServer(wishes, info, 7)
+    assert server.next_event() == Send(b"")
+    client, server_result = exchange(wishes, wishes, info)
+    assert client == server_result == Negotiated(protocol, Compat(0), SEEDED_MD4, SEEDED_MD4, "zlib", 6, 7)
 
 
 @pytest.mark.parametrize(

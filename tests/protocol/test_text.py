@@ -63,7 +63,7 @@ def test_line_beyond_the_limit_is_refused() -> None:
 @pytest.mark.parametrize(
     ("line", "ours", "common"),
     [(b"@RSYNCD: 31.0 md5", 32, 31), (b"@RSYNCD: 31.14", 32, 30), (b"@RSYNCD: 33.0 md5", 32, 32), (b"@RSYNCD: 32.1 md5", 32, 31),
-     (b"@RSYNCD: 32.0 md5", 30, 30)],
+     (b"@RSYNCD: 32.0 md5", 30, 30), (b"@RSYNCD: 29", 32, 29), (b"@RSYNCD: 29", 29, 29), (b"@RSYNCD: 28", 27, 27)],
 )  # fmt: skip
 def test_common_protocol_is_the_lower(line: bytes, ours: int, common: int) -> None:
     greeting = text.parse_greeting(line)
@@ -73,6 +73,20 @@ def test_common_protocol_is_the_lower(line: bytes, ours: int, common: int) -> No
 def test_arguments_end_with_an_empty_word() -> None:
     assert text.encode_arguments([b"--server", b"."]) == b"--server\0.\0\0"
     assert text.encode_secluded_arguments([b"", b"m/"]) == b"rsync\0.\0m/\0\0"
+
+
+def test_arguments_of_an_older_protocol_are_lines() -> None:
+    assert text.encode_arguments([b"--server", b"."], 29) == b"--server\n.\n\n"
+    for word in (b"m/a\n--del", b"m/a\r"):
+        with pytest.raises(PrsyncError, match="protocol 29 sends no line break"):
+            text.encode_arguments([b".", word], 29)
+
+
+def test_digest_without_a_list_depends_on_the_protocol() -> None:
+    assert [auth.choose_digest((), protocol) for protocol in (32, 30, 29, 27)] == ["md5", "md5", auth.OLD_MD4, auth.OLD_MD4]
+    assert auth.choose_digest(("md4", "sha1"), 29) == "sha1"
+    seeded = auth.digest_of(auth.OLD_MD4, b"passchallenge")
+    assert seeded == auth.digest_of("md4", bytes(4) + b"passchallenge")
 
 
 @pytest.mark.parametrize(("digest", "size"), [("md5", 22), ("md4", 22), ("sha1", 27), ("sha256", 43), ("sha512", 86)])

@@ -258,6 +258,6 @@ def test_sender_hands_out_what_the_core_wants_written() -> None:
     assert core.steps == 1
 
 
-@pytest.mark.parametrize("code, expected", [(1, 1), (2, 2), (3, 3), (4, 4), (5, 3), (6, None), (7, 2), (8, 3)])
-def test_sender_log_codes_become_messages_as_rsyncs(code: int, expected: int | None) -> None:
-    assert message_code(code) == expected
+@pytest.mark.parametrize("code, new, old", [(1, 1, 1), (2, 2, 2), (3, 3, 1), (4, 4, 2), (5, 3, 1), (7, 2, 2), (8, 3, 1)])
+def test_sender_log_codes_become_messages_as_rsyncs(code: int, new: int, old: int) -> None:
+    assert [message_code(code, protocol) for protocol in (32, 30, 29, 27)] == [new, new, old, old]

@@ -11,6 +11,7 @@ from prsync.engine.rules import RuleSet
 from prsync.errors import ExitCode, StartError
 from prsync.net.handshake import Handshake
 from prsync.options.model import Options, as_bytes
+from prsync.options.older_protocols import refuse_beyond
 from prsync.options.remote_arguments import path_arguments, server_arguments
 from prsync.protocol.filter_list import client_filter_list
 from prsync.protocol.negotiation import Negotiated
@@ -44,7 +45,8 @@ def takes_data(options: Options) -> bool:
 
 
 def negotiate(run: Run, handshake: Handshake, module: str, swarm: bool = False) -> Negotiated:
-    options = run.options
+    options = run.options.replace(protocol=handshake.protocol)
+    refuse_beyond(options, handshake.protocol)
     plain, secluded = server_arguments(options, swarm)
     paths = path_arguments(options, module, run.target.paths)
     wishes = wishes_of(run, handshake.protocol)

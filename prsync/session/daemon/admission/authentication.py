@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import grp
-import hashlib
 import os
 import pwd
 import re
@@ -18,8 +17,8 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from prsync.engine.rules import wildmatch
-from prsync.engine.sums import Sum, hash_bytes
 from prsync.privileges import all_groups, open_trusted
+from prsync.protocol.auth import OLD_MD4, digest_of
 
 DIGESTS = ("sha512", "sha256", "sha1", "md5", "md4")  # strongest first; the greeting's list
 SECRETS_LIMIT = 1024  # bytes of a line in the secrets file
@@ -42,7 +41,7 @@ class Granted:
 def choose_digest(client_list: str | None, protocol: int) -> str | None:
     """The first digest of the client's list that we have (compat.c:negotiate_daemon_auth); old clients send no list."""
     if client_list is None:
-        return "md5" if protocol >= 30 else "md4"
+        return "md5" if protocol >= 30 else OLD_MD4
     return next((name for name in client_list.split() if name in DIGESTS), None)
 
 
@@ -52,16 +51,10 @@ def too_weak(digest: str, floor: str) -> str | None:
         return None
     if floor not in DIGESTS:
         return f"the configured 'auth digest = {floor}' is not a supported digest on this build"
-    if DIGESTS.index(digest) > DIGESTS.index(floor):
-        return f"negotiated auth digest {digest} is weaker than the required 'auth digest = {floor}'"
+    name = "md4" if digest == OLD_MD4 else digest
+    if DIGESTS.index(name) > DIGESTS.index(floor):
+        return f"negotiated auth digest {name} is weaker than the required 'auth digest = {floor}'"
     return None
-
-
-def digest_of(name: str, data: bytes) -> bytes:
-    """MD4 is the core's: OpenSSL 3 has none without its legacy provider."""
-    if name == "md4":
-        return hash_bytes(Sum.MD4, data)
-    return hashlib.new(name, data, usedforsecurity=False).digest()
 
 
 def _raw(text: str) -> bytes:

@@ -8,10 +8,10 @@ import time
 
 import attrs
 
+from prsync.protocol.text import OLDEST_PROTOCOL, OUR_PROTOCOL
 from prsync.version import __version__ as prsync_version
 
-PROTOCOL = 32
-OLDEST_PROTOCOL = 30
+PROTOCOL = OUR_PROTOCOL
 DIGEST_LIST = "sha512 sha256 sha1 md5 md4"
 GREETING = f"@RSYNCD: {PROTOCOL}.0 {DIGEST_LIST}\n"
 RECEIVE_BYTES = 16 * 1024
@@ -90,9 +90,9 @@ class TextStream:
             raise Hangup
         return raw.replace(b"\r", b"").decode("utf-8", "surrogateescape")
 
-    def word(self, limit: int = LONG_LINE_LIMIT) -> bytes:
-        """The next NUL-terminated word."""
-        return self._until(b"\0", limit)
+    def word(self, limit: int = LONG_LINE_LIMIT, protocol: int = PROTOCOL) -> bytes:
+        """The next NUL-terminated word; before protocol 30 the next line."""
+        return self._until(b"\0" if protocol >= 30 else b"\n", limit)
 
     def exactly(self, count: int) -> bytes:
         while len(self.buffer) < count:

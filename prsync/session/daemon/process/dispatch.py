@@ -11,7 +11,7 @@ from prsync.session.daemon.transfer.session import serve_transfer
 
 def serve_session(worker: Worker, entered: Entered) -> int:
     """From `@RSYNCD: OK` to the end of the connection; the exit code. Raises Hangup and Refusal."""
-    received = read_arguments(worker.text, unescape=True)
+    received = read_arguments(worker.text, unescape=True, protocol=entered.protocol)
     if is_peer(received, entered):
         return serve_peer(worker, entered, received)
     return serve_transfer(worker, entered, received, NominatedSender)

@@ -10,6 +10,7 @@ import attrs
 
 from prsync.engine.rules import wildmatch
 from prsync.privileges import open_directory
+from prsync.protocol.text import OUR_PROTOCOL
 from prsync.session.daemon.admission.text_phase import Refusal, TextStream
 
 MAX_ARGUMENTS = 16000  # MAX_ARGS × 16 (io.c:MAX_DAEMON_ARGS)
@@ -37,13 +38,13 @@ class Received:
         return shown
 
 
-def read_arguments(text: TextStream, unescape: bool) -> Received:
-    """NUL-terminated words up to an empty one. `unescape`: a client protects options with backslashes, but not in the
-    second batch of --secluded-args. Raises Refusal for too many, Hangup."""
+def read_arguments(text: TextStream, unescape: bool, protocol: int = OUR_PROTOCOL) -> Received:
+    """Words up to an empty one, as the protocol ends them. `unescape`: a client protects options with backslashes, but not in
+    the second batch of --secluded-args, which has NUL bytes always. Raises Refusal for too many, Hangup."""
     options: list[bytes] = []
     paths: list[bytes] = []
     behind_dot = False
-    while word := text.word():
+    while word := text.word(protocol=protocol):
         if len(options) + len(paths) >= MAX_ARGUMENTS:
             raise Refusal("too many daemon arguments", "too many daemon arguments")
         if behind_dot:

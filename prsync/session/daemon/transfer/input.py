@@ -12,7 +12,7 @@ from prsync.engine.native import lib
 from prsync.errors import StreamError
 from prsync.protocol.filter_list import FilterListDecoder
 from prsync.protocol.limits import FRAME_BYTES
-from prsync.session.daemon.admission.text_phase import TextStream
+from prsync.session.daemon.admission.text_phase import RECEIVE_BYTES, TextStream
 
 MSG_DATA: Final[int] = lib.PS_MSG_DATA
 MSG_ERROR: Final[int] = lib.PS_LOG_ERROR  # codes below 9 are log codes
@@ -30,16 +30,19 @@ def frame(code: int, data: bytes) -> bytes:
 
 class MuxInput:
     """Data bytes out of the multiplexed stream. `frames` collects those of the extension; other messages are dropped:
-    nothing that a client may say here matters before the transfer."""
+    nothing that a client may say here matters before the transfer. `plain`: a client of old, whose stream is all data."""
 
-    def __init__(self, text: TextStream) -> None:
+    def __init__(self, text: TextStream, plain: bool = False) -> None:
         self.text = text
+        self.plain = plain
         self.left = 0  # data bytes of the frame at hand
         self.ready = bytearray()
         self.frames: list[bytes] = []
 
     def rest(self) -> bytes:
         """What was received and not used, as a stream that begins with a frame's header."""
+        if self.plain:
+            return bytes(self.ready) + self.text.take_rest()
         ready = frame(MSG_DATA, bytes(self.ready)) if self.ready else b""
         head = struct.pack("<I", MPLEX_BASE << 24 | self.left) if self.left else b""
         return ready + head + self.text.take_rest()
@@ -79,6 +82,9 @@ class MuxInput:
         return data
 
     def _more(self) -> None:
+        if self.plain:
+            self.ready += self.text.some(RECEIVE_BYTES)
+            return
         while not self.left:
             word = struct.unpack("<I", self.text.exactly(4))[0]
             code, size = (word >> 24) - MPLEX_BASE, word & 0xFFFFFF

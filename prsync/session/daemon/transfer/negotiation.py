@@ -7,6 +7,7 @@ from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send
 from prsync.session.client.output import EXIT_NAMES
 from prsync.session.daemon.connection import Worker, linger
 from prsync.session.daemon.transfer.input import MSG_ERROR, MSG_ERROR_EXIT, frame
+from prsync.transfer.messages import message_code
 from prsync.version import __version__
 
 LAST_WORDS_SECONDS = 10
@@ -31,7 +32,8 @@ def tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError) -> 
     end = end_line(error.code)
     worker.log.line(error.text, warning=True)
     worker.log.line(end, warning=True)
-    out = frame(MSG_ERROR, text) + frame(MSG_ERROR, end.encode() + b"\n")
+    told = message_code(MSG_ERROR, negotiated.protocol)
+    out = frame(told, text) + frame(told, end.encode() + b"\n")
     if negotiated.protocol >= 31:
         out += frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little"))
     worker.sock.settimeout(LAST_WORDS_SECONDS)

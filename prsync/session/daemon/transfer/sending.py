@@ -78,7 +78,7 @@ class SenderJob:
             for name in self._files_from_file(rules):
                 yield self.site.name_of_list(name, relative)
             return
-        raw = self.context.options.protocol < 31  # then the names are not multiplexed
+        raw = self.context.options.protocol < 31 and not source.plain  # then the names are not multiplexed
         while name := source.until_nul_raw() if raw else source.until_nul():
             yield self.site.name_of_list(name, relative)
 

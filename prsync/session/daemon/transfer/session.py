@@ -10,6 +10,7 @@ import attrs
 from prsync.errors import EngineError, ExitCode, PrsyncError, StartError, StreamError, TransferTimeout
 from prsync.net.streams import SocketStream
 from prsync.options.model import Options, as_bytes, as_text
+from prsync.options.older_protocols import refuse_beyond
 from prsync.options.read import Reader
 from prsync.options.remote_arguments import limit_verbosity, refused_rows
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
@@ -62,7 +63,7 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received, nominat
     nominated: NominatedSender | None = None
     try:
         job = SenderJob(ModuleSite(worker, entered), options, request.paths, negotiated)
-        job.prepare(MuxInput(worker.text))
+        job.prepare(MuxInput(worker.text, plain=job.context.input_is_plain))
         if extension is not None and negotiated.nominate:
             nominated = nominate(worker, extension, job, as_bytes(entered.module.name))
         elif job.frames:
@@ -123,6 +124,7 @@ def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
 
 def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated:
     """compat.c:setup_protocol, on the blocking socket."""
+    refuse_beyond(options, entered.protocol)
     environment = worker.options.environment
     wishes = Wishes(
         entered.protocol,
