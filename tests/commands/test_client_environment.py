@@ -25,7 +25,8 @@ def test_remote_shell_is_the_options_then_the_environments(
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("a b", "copying between local paths"), ("a", "listing local files"), ("a h:b", "remote shell"), ("h:b a", "remote shell"),
+        ("a b", "copying between local paths"), ("a", "listing local files"), ("a h:b", "remote shell"),
+        ("h:b a", "remote shell"),
         ("-e ssh h::b a", "remote shell"), ("a h::m", "pushing"),
     ],
 )  # fmt: skip
