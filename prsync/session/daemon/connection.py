@@ -11,6 +11,7 @@ import attrs
 
 from prsync.config.model import Config, Module, Values
 from prsync.options.daemon import DaemonOptions
+from prsync.privileges import read_umask
 from prsync.protocol.filter_syntax import Rule
 from prsync.session.daemon.admission.host_access import UNDETERMINED
 from prsync.session.daemon.admission.text_phase import HANDSHAKE_SECONDS, TextStream
@@ -34,6 +35,7 @@ class Worker:
     text: TextStream
     address: str = ""
     host: str = UNDETERMINED
+    umask: int = attrs.field(factory=read_umask)  # before a chroot, which has nothing that tells it
 
     def handshake_seconds(self, values: Values) -> float:
         """The configured timeout can shorten a phase, not lengthen it."""

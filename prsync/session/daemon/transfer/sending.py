@@ -32,7 +32,7 @@ class SenderJob:
         self.before = b""
         self.frames: list[bytes] = []
         self.on_frame: Callable[[bytes], None] = self.frames.append
-        fill_context(self.context, options, negotiated, sender=True, umask=0, swarm=negotiated.nominate)
+        fill_context(self.context, options, negotiated, sender=True, umask=site.umask, swarm=negotiated.nominate)
         site.fill(self.context, options)
 
     def prepare(self, source: MuxInput) -> None:

@@ -25,6 +25,8 @@ class Site(Protocol):
 
     rules: tuple[Rule, ...]
     """Of the daemon's, which hide names whatever the client asks for."""
+    umask: int
+    """The process's."""
 
     def fill(self, context: Context, options: Options) -> None:
         """Sets what the place adds to the context."""
@@ -53,6 +55,7 @@ class ModuleSite:
     def __init__(self, worker: Worker, entered: Entered) -> None:
         self.worker, self.entered = worker, entered
         self.rules = entered.rules
+        self.umask = worker.umask
 
     def fill(self, context: Context, options: Options) -> None:
         entered, core = self.entered, context.options
