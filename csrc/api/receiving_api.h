@@ -13,6 +13,8 @@ struct ps_swarm;
 
 /* The destination as the command line has it; NULL: only list. The rules (or NULL) must outlive the pull. */
 ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *dest, size_t dest_len);
+/* A daemon's: the destination, and all that its client's options name, lie beneath the module (which outlives this). */
+void ps_receiving_confine(ps_receiving *p, ps_root *module);
 void ps_receiving_free(ps_receiving *p);
 /* The decoder, for ps_flist_decoder_imply; owned by the pull. */
 struct ps_flist_decoder *ps_receiving_decoder(ps_receiving *p);

@@ -45,6 +45,10 @@ struct ps_ctx {
     u32 chmod_count;
     ps_owned owned[PS_OWNED_MAX];
     u8 transfer_sum[PS_LIMIT_CHECKSUM]; /* whole-file checksum of the file just transferred, for %C (log.c:sender_file_sum) */
+    /* Of a daemon that receives: whether its rules hide a path of the transfer. NULL: there are none. */
+    bool (*hides)(void *rules, const char *path, size_t len, bool is_dir);
+    void *hiding_rules;
+    struct ps_root *module; /* of a daemon that receives: whatever a client names lies beneath; NULL: anywhere. Borrowed */
     int holders;       /* parts that need it until they are freed themselves, see ctx_hold */
 };
 
@@ -57,6 +61,9 @@ static inline ps_ctx *ctx_hold(ps_ctx *c) {
 
 /* Whether files that need data may join the swarm. */
 static inline bool ctx_swarms(const ps_ctx *c) { return c->o.swarm && !c->classic; }
+static inline bool ctx_hides(const ps_ctx *c, const char *path, size_t len, bool is_dir) {
+    return c->hides && c->hides(c->hiding_rules, path, len, is_dir);
+}
 
 static inline void *ctx_owned(const ps_ctx *c, int slot) { return c->owned[slot].data; }
 static inline void ctx_own(ps_ctx *c, int slot, void *data, void (*free)(void *)) { c->owned[slot] = (ps_owned){data, free}; }

@@ -30,6 +30,35 @@ long name_clean(char *name, size_t len, int flags) {
     return (long)out;
 }
 
+size_t name_sanitize(const char *s, size_t len, int depth, bool keep_dots, char *out) {
+    size_t n = 0, begin = 0, i = 0;
+    while (i < len) {
+        if (s[i] == '/') {
+            i++;
+            continue;
+        }
+        const char *slash = memchr(s + i, '/', len - i);
+        size_t part = slash ? (size_t)(slash - s) - i : len - i, next = i + part;
+        bool above = part == 2 && s[i] == '.' && s[i + 1] == '.';
+        if (above && (depth <= 0 || n != begin)) {
+            if (n > begin) n--;
+            while (n > begin && out[n - 1] != '/') n--;
+        } else if (keep_dots || part != 1 || s[i] != '.') {
+            if (slash) part++;
+            memmove(out + n, s + i, part);
+            n += part;
+            if (above) {
+                depth--;
+                begin = n;
+            }
+        }
+        i = next;
+    }
+    if (!n) out[n++] = '.';
+    out[n] = 0;
+    return n;
+}
+
 /* Next component of a path: its start and length; false at the end. */
 static bool component(const char **at, const char **start, size_t *n) {
     while (**at == '/') ++*at;

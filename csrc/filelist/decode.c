@@ -384,7 +384,15 @@ static void map_owner(ps_flist_decoder *d, wire_entry *e, u16 *gid_flags) {
     }
 }
 
-static bool add_link_target(ps_flist_decoder *d, ps_file_extra *x, const wire_entry *e) {
+/* Directories above an entry, within the transfer. */
+static int depth_of(const ps_flist_decoder *d, const ps_file *f) {
+    const char *path = dir_path(d->all, f->dir);
+    int depth = *path ? 1 : 0;
+    for (; *path; path++) depth += *path == '/' && path[1];
+    return depth;
+}
+
+static bool add_link_target(ps_flist_decoder *d, const ps_file *f, ps_file_extra *x, const wire_entry *e) {
     ps_flist *l = d->list;
     char text[PS_LIMIT_LINK_TARGET + sizeof PS_MUNGE_PREFIX];
     size_t n = 0;
@@ -400,6 +408,7 @@ static bool add_link_target(ps_flist_decoder *d, ps_file_extra *x, const wire_en
         }
         if (part) memcpy(text + n, e->link, part);
         n += part;
+        if (d->ctx->o.sanitize_links && n) n = name_sanitize(text, n, depth_of(d, f), false, text);
     }
     x->link = arena_put(&l->names, text, n);
     x->link_len = (u32)n;
@@ -424,7 +433,7 @@ static bool add_extra(ps_flist_decoder *d, ps_file *f, const wire_entry *e) {
         x->rdev_major = e->rdev_major;
         x->rdev_minor = e->rdev_minor;
     }
-    return !S_ISLNK(f->mode) || add_link_target(d, x, e);
+    return !S_ISLNK(f->mode) || add_link_target(d, f, x, e);
 }
 
 static bool add_sum(ps_flist_decoder *d, const ps_file *f, const wire_entry *e) {

@@ -14,31 +14,6 @@ typedef struct argument {
     bool starts_with_dot; /* -R: "./name" sends the attributes of the directory itself too */
 } argument;
 
-/* util1.c:sanitize_path: never above where it begins, no slash at the start. keep_dots: "." components stay. */
-static size_t sanitize(const char *s, size_t len, bool keep_dots, char *out) {
-    size_t n = 0, i = 0;
-    while (i < len) {
-        if (s[i] == '/') {
-            i++;
-            continue;
-        }
-        const char *slash = memchr(s + i, '/', len - i);
-        size_t part = slash ? (size_t)(slash - s) - i : len - i;
-        if (part == 2 && s[i] == '.' && s[i + 1] == '.') {
-            if (n) n--;
-            while (n && out[n - 1] != '/') n--;
-        } else if (keep_dots || part != 1 || s[i] != '.') {
-            if (slash) part++;
-            memcpy(out + n, s + i, part);
-            n += part;
-        }
-        i += part;
-    }
-    if (!n) out[n++] = '.';
-    out[n] = 0;
-    return n;
-}
-
 static void split_plain(argument *a, size_t len) {
     char *text = a->text;
     bool above = len > 1 && text[len - 1] == '.' && text[len - 2] == '.' && (len == 2 || text[len - 3] == '/');
@@ -161,7 +136,7 @@ static size_t place_of(const ps_lister *l, const char *arg, size_t len, char out
 
 int lister_files_base(ps_lister *l, const char *arg, size_t len) {
     char path[2 * PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
-    size_t n = l->anywhere ? place_of(l, arg, len, path) : sanitize(arg, len, false, path);
+    size_t n = l->anywhere ? place_of(l, arg, len, path) : name_sanitize(arg, len, 0, false, path);
     if (n > PS_LIMIT_NAME) return ps_fail(l->ctx, 3, ENAMETOOLONG, "the source directory's path is too long");
     while (n && path[n - 1] == '/') path[--n] = 0;
     if (n == 1 && *path == '.') n = 0;
@@ -347,7 +322,7 @@ int lister_argument(ps_lister *l, const char *arg, size_t len) {
         len = len ? len : 1;
         a.text[len] = 0;
     } else {
-        len = sanitize(arg, len, o->relative, a.text);
+        len = name_sanitize(arg, len, 0, o->relative, a.text);
     }
     if (o->relative)
         split_relative(&a);

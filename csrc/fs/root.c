@@ -106,6 +106,7 @@ void root_free(ps_root *r) {
 }
 
 void root_is_whole(ps_root *r) { r->whole = true; }
+bool root_whole(const ps_root *r) { return r->whole; }
 
 int root_fd(const ps_root *r) { return r->fd; }
 

@@ -9,6 +9,7 @@ ps_root *root_open(ps_ctx *c, const char *path, bool create); /* NULL: error is 
 ps_root *root_from_fd(ps_ctx *c, int fd);                     /* takes the descriptor over */
 /* The root is the process's root directory, as in a chroot: an absolute symlink stays within it, and is followed. */
 void root_is_whole(ps_root *r);
+bool root_whole(const ps_root *r);
 void root_free(ps_root *r);
 int root_fd(const ps_root *r);
 /* Descriptor of the directory `path` ("" = the root itself), O_PATH-like use with *at calls; owned by the root,

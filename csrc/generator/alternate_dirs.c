@@ -5,13 +5,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-int gen_base_fd(const ps_gen *g) { return g->root ? root_fd(g->root) : AT_FDCWD; }
-
 bool gen_alt_look(ps_gen *g, gen_item *it, u32 j, struct stat *st, bool *same_data) {
     char cmp[PS_LIMIT_NAME + 1];
     const char *leaf;
     if (alt_dest_path(g->c, (int)j, item_path(g, it), cmp, sizeof cmp) != PS_OK) return false;
-    int dir = open_trusted_parent(gen_base_fd(g), cmp, &leaf);
+    int dir = option_parent(g->c, g->root, cmp, &leaf);
     if (dir < 0) return false;
     bool found = fstatat(dir, leaf, st, AT_SYMLINK_NOFOLLOW) == 0;
     if (found && same_data) *same_data = gen_file_type(st->st_mode) == it->type && gen_same_data(g, it, dir, leaf, st);
@@ -60,7 +58,7 @@ bool gen_copy_data(ps_gen *g, int from, int to, const char *shown_from, const ch
 static bool copy_from_alt(ps_gen *g, gen_item *it, const char *cmp) {
     char temp[256], full[PS_FULL_FNAME];
     const char *path = item_path(g, it);
-    int from = open_trusted_file(gen_base_fd(g), cmp, O_RDONLY);
+    int from = option_file(g->c, g->root, cmp, O_RDONLY);
     if (from < 0) {
         gen_errno(g, errno, "open %s", full_fname(g->c, cmp, full));
         return false;

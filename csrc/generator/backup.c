@@ -34,7 +34,7 @@ static void as_file(const struct stat *st, ps_file *f) {
 /* ---- --backup-dir ----------------------------------------------------------------------------------- */
 
 static bool open_backup_dir(ps_gen *g, const char *dir) {
-    int fd = open_trusted(gen_base_fd(g), dir, O_RDONLY | O_DIRECTORY, true);
+    int fd = option_open(g->c, g->root, dir, O_RDONLY | O_DIRECTORY, true);
     if (fd < 0) return false;
     g->backup_root = root_from_fd(g->c, fd);
     return g->backup_root != NULL;

@@ -74,7 +74,7 @@ int gen_link(ps_gen *g, const char *from, const char *to, bool outside) {
     int to_dir = root_parent(g->root, to, &base);
     if (to_dir < 0) return -1;
     if (outside) {
-        int alt = open_trusted_parent(root_fd(g->root), from, &from_base);
+        int alt = option_parent(g->c, g->root, from, &from_base);
         if (alt < 0) return -1;
         int status = linkat(alt, from_base, to_dir, base, 0), err = errno;
         close(alt);

@@ -3,6 +3,7 @@
 #define PS_GENERATOR_INNER_H
 #include "core/names.h"
 #include "digest/hash.h"
+#include "fs/option_paths.h"
 #include "generator/generator.h"
 #include "generator/sums_ahead.h"
 #include "output/basis.h"
@@ -179,7 +180,6 @@ int gen_try_non(ps_gen *g, gen_item *it, char cmp[PS_LIMIT_NAME + 1], struct sta
 /* The state of the entry in alternate destination j; false: it is not there. same_data may be NULL. */
 bool gen_alt_look(ps_gen *g, gen_item *it, u32 j, struct stat *st, bool *same_data);
 bool gen_copy_data(ps_gen *g, int from, int to, const char *shown_from, const char *shown_to); /* false: it was logged */
-int gen_base_fd(const ps_gen *g); /* what relative paths outside the tree start from */
 
 /* compare.c */
 bool gen_mtime_differs(const ps_gen *g, const ps_file *f, const struct stat *st);

@@ -124,13 +124,7 @@ static const char *leader_name(ps_gen *g, gen_item *it, ps_file *prev, ps_flist 
 
 static int stat_any(ps_gen *g, const char *path, struct stat *st) {
     if (*path != '/' && strncmp(path, "../", 3) != 0) return gen_lstat(g, path, st);
-    const char *leaf;
-    int dir = open_trusted_parent(gen_base_fd(g), path, &leaf);
-    if (dir < 0) return -1;
-    int status = fstatat(dir, leaf, st, AT_SYMLINK_NOFOLLOW), err = errno;
-    close(dir);
-    errno = err;
-    return status;
+    return option_lstat(g->c, g->root, path, st);
 }
 
 bool gen_link_check(ps_gen *g, gen_item *it, int statret, struct stat *st) {

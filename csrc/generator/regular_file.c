@@ -15,18 +15,8 @@ typedef struct basis {
     char buf[PS_LIMIT_NAME + 1];
 } basis;
 
-/* util1.c:partial_dir_fname. false: no --partial-dir, or too long. */
-static bool partial_path(ps_gen *g, gen_item *it, char out[PS_LIMIT_NAME + 1]) {
-    const char *dir = ps_str(g->c, PS_STR_PARTIAL_DIR);
-    if (!dir) return false;
-    const char *path = item_path(g, it), *slash = strrchr(path, '/');
-    size_t above = *dir == '/' || !slash ? 0 : (size_t)(slash - path + 1);
-    int n = snprintf(out, PS_LIMIT_NAME + 1, "%.*s%s/%s", (int)above, path, dir, slash ? slash + 1 : path);
-    return n > 0 && n <= PS_LIMIT_NAME;
-}
-
 static int partial_stat(ps_gen *g, const char *path, struct stat *st) {
-    return *path == '/' ? fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW) : gen_lstat(g, path, st);
+    return *path == '/' ? option_lstat(g->c, NULL, path, st) : gen_lstat(g, path, st);
 }
 
 /* The file turned out to be complete: what a broken run has left is of no use. */
@@ -35,7 +25,7 @@ static void drop_partial(ps_gen *g, const char *path) {
     const char *slash = strrchr(path, '/');
     if (*path == '/') {
         const char *leaf;
-        int above = open_trusted_parent(AT_FDCWD, path, &leaf);
+        int above = option_parent(g->c, NULL, path, &leaf);
         if (above < 0) return;
         unlinkat(above, leaf, 0);
         close(above);
@@ -56,7 +46,7 @@ static int open_basis(ps_gen *g, gen_item *it, const basis *b) {
     int flags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     if (b->type == PS_BASIS_FNAME) return openat(it->dirfd, it->leaf, flags);
     if (b->type == PS_BASIS_PARTIAL_DIR && *b->path != '/') return root_openat(g->root, b->path, flags, 0);
-    return open_trusted_file(gen_base_fd(g), b->path, flags);
+    return option_file(g->c, g->root, b->path, flags);
 }
 
 /* ---- the request ------------------------------------------------------------------------------------- */
@@ -254,7 +244,7 @@ void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct st
     struct stat real = *st, partial_st;
     int real_ret = statret;
     const char *partial = NULL;
-    if (partial_path(g, it, partial_buf) && partial_stat(g, partial_buf, &partial_st) == 0 && S_ISREG(partial_st.st_mode))
+    if (out_partial_path(g->c, item_path(g, it), partial_buf) && partial_stat(g, partial_buf, &partial_st) == 0 && S_ISREG(partial_st.st_mode))
         partial = partial_buf;
     if (statret != 0 && !partial) {
         if (waits_for_group(g, it)) return;

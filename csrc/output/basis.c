@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "fs/attrs.h"
+#include "fs/option_paths.h"
 #include "wire/records.h"
 
 int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_t cap) {
@@ -11,7 +12,11 @@ int alt_dest_path(const ps_ctx *c, int index, const char *path, char *out, size_
     const char *dir = c->alt_dirs[index];
     size_t n = strlen(dir);
     int len = snprintf(out, cap, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", path);
-    return len > 0 && (size_t)len < cap ? PS_OK : PS_FAIL;
+    if (len <= 0 || (size_t)len >= cap) return PS_FAIL;
+    char place[PS_LIMIT_NAME + 3] = "/";
+    if (!c->hides) return PS_OK;
+    size_t at = option_place(c, out, place + 1);
+    return at && !ctx_hides(c, place, at + 1, false) ? PS_OK : PS_FAIL;
 }
 
 int basis_open(ps_outs *o, ps_root *dest, u8 kind, const char *path, bool *from_partial) {
@@ -19,7 +24,7 @@ int basis_open(ps_outs *o, ps_root *dest, u8 kind, const char *path, bool *from_
     *from_partial = false;
     if (kind <= PS_BASIS_DIR_HIGH) {
         char alt[2 * PS_LIMIT_NAME];
-        if (alt_dest_path(c, kind, path, alt, sizeof alt) == PS_OK) return open_trusted_file(root_fd(dest), alt, O_RDONLY | O_NONBLOCK);
+        if (alt_dest_path(c, kind, path, alt, sizeof alt) == PS_OK) return option_file(c, dest, alt, O_RDONLY | O_NONBLOCK);
         errno = ENOENT;
         return -1;
     }

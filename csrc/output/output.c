@@ -60,13 +60,15 @@ size_t out_partial_path(const ps_ctx *c, const char *path, char out[PS_LIMIT_NAM
     memcpy(out + above, dir, n);
     out[above + n] = '/';
     memcpy(out + above + n + 1, name, rest + 1);
+    /* util1.c:partial_dir_fname: what a daemon hides is of no use to its client. */
+    if (c->hides && dir[0] != '/' && (ctx_hides(c, out, above + n, true) || ctx_hides(c, out, above + n + 1 + rest, false))) return 0;
     return above + n + 1 + rest;
 }
 
 /* ---- directories ------------------------------------------------------------------------------ */
 
 static int operator_dir(const ps_outs *o, const char *path) {
-    return open_trusted(root_fd(o->root), path, O_PATH | O_DIRECTORY, false);
+    return option_open(o->c, o->root, path, O_PATH | O_DIRECTORY, false);
 }
 
 int out_partial_dir_fd(ps_outs *o, const char *partial, const char **name) {
@@ -96,7 +98,7 @@ bool out_partial_dir_make(ps_outs *o, const char *partial) {
         if (fd >= 0) close(fd);
         if (fd >= 0 || (errno != ENOENT && errno != ENOTDIR)) return fd >= 0;
     }
-    int above = anywhere ? open_trusted_parent(AT_FDCWD, dir, &base) : root_parent(o->root, dir, &base);
+    int above = anywhere ? option_parent(o->c, NULL, dir, &base) : root_parent(o->root, dir, &base);
     if (above < 0) return false;
     struct stat st;
     bool found = fstatat(above, base, &st, AT_SYMLINK_NOFOLLOW) == 0;

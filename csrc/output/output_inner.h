@@ -3,6 +3,7 @@
 #define PS_OUTPUT_INNER_H
 #include "core/names.h"
 #include "fs/attrs.h"
+#include "fs/option_paths.h"
 #include "output/output.h"
 #include <limits.h>
 

@@ -1,6 +1,8 @@
 /* Where a pull writes: the destination argument against the first file list (main.c:get_local_name). */
 #include "receiver/receiving_inner.h"
 
+#include "core/names.h"
+
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -45,22 +47,31 @@ static int absolute(ps_ctx *c, const char *dir, char path[PATH_ROOM]) {
     return PS_OK;
 }
 
+/* ---- the destination's place: a path of the user, or beneath the module ------------------------ */
+
 static int note_directory(ps_ctx *c, const char *dir) {
     char path[PATH_ROOM];
+    if (c->module) {
+        char place[PS_LIMIT_NAME + 3] = "/";
+        if (!option_place(c, dir, place + 1)) return ps_fail(c, 3, ENAMETOOLONG, "the destination's path is too long");
+        return strcmp(place, "/.") == 0 ? PS_OK : ps_ctx_set_string(c, PS_STR_CURR_DIR, place, strlen(place));
+    }
     if (absolute(c, dir, path) != PS_OK) return PS_FAIL;
     return ps_ctx_set_string(c, PS_STR_CURR_DIR, path, strlen(path));
 }
 
 static int dest_failed(ps_ctx *c, int exit_code, int err, const char *what, const char *dir, const char *how) {
-    char path[PATH_ROOM];
+    char path[PATH_ROOM], full[PS_FULL_FNAME];
+    if (c->module)
+        return ps_fail(c, exit_code, err, "rsync: [Receiver] %s %s%s: %s (%d)", what, full_fname(c, dir, full), how, strerror(err), err);
     if (absolute(c, dir, path) != PS_OK) return PS_FAIL;
     const char *more = err == ELOOP ? ", or one of them belongs to another user" : "";
     return ps_fail(c, exit_code, err, "rsync: [Receiver] %s \"%s\"%s: %s (%d)%s", what, path, how, strerror(err), err, more);
 }
 
 static int enter(ps_ctx *c, const char *dir, int which, ps_root **root) {
-    int fd = open_trusted(AT_FDCWD, dir, O_RDONLY | O_DIRECTORY, false);
-    if (fd < 0 && errno == EACCES) fd = open_trusted(AT_FDCWD, dir, O_PATH | O_DIRECTORY, false);
+    int fd = option_open(c, NULL, dir, O_RDONLY | O_DIRECTORY, false);
+    if (fd < 0 && errno == EACCES) fd = option_open(c, NULL, dir, O_PATH | O_DIRECTORY, false);
     if (fd < 0) {
         int err = errno;
         char what[] = "change_dir#0";
@@ -69,6 +80,15 @@ static int enter(ps_ctx *c, const char *dir, int which, ps_root **root) {
     }
     *root = root_from_fd(c, fd);
     return *root ? note_directory(c, dir) : PS_FAIL;
+}
+
+static int make_dir(const ps_ctx *c, const char *dir) {
+    const char *base;
+    char place[PS_LIMIT_NAME + 2];
+    if (!c->module) return mkdir(dir, 0777);
+    if (!option_place(c, dir, place)) return -1;
+    int above = root_parent(c->module, place, &base);
+    return above < 0 ? -1 : mkdirat(above, base, 0777);
 }
 
 /* util1.c:make_path: makes what is missing of the first `len` bytes of path. The count of directories made (or that a dry run
@@ -83,12 +103,12 @@ static int make_path(const ps_ctx *c, const char *path, size_t len) {
         if (part[i - 1] == '/') continue;
         part[i] = 0;
         struct stat st;
-        if (stat(part, &st) == 0) {
+        if (option_stat(c, NULL, part, &st) == 0) {
             if (!S_ISDIR(st.st_mode)) {
                 errno = ENOTDIR;
                 return -1;
             }
-        } else if (errno != ENOENT || (!c->o.dry_run && mkdir(part, 0777) < 0)) {
+        } else if (errno != ENOENT || (!c->o.dry_run && make_dir(c, part) < 0)) {
             return -1;
         } else {
             made++;
@@ -116,7 +136,7 @@ static int make_parents(ps_ctx *c, char *dest, u64 total, bool *found, struct st
         ps_log(c, PS_LOG_INFO, "created %d director%s for %s\n", made, made == 1 ? "y" : "ies", dest);
         if (slash && (total == 1 || trailing)) *slash = '/';
     }
-    *found = stat(dest, st) == 0;
+    *found = option_stat(c, NULL, dest, st) == 0;
     return PS_OK;
 }
 
@@ -125,7 +145,7 @@ static int make_directory(ps_ctx *c, ps_flists *all, char *dest, bool trailing, 
     ps_flist *l = all->first;
     if (trailing && strlen(dest) > 1) dest[strlen(dest) - 1] = 0;
     if (found) return ps_fail(c, 1, 0, "ERROR: destination path is not a directory");
-    if (!c->o.dry_run && mkdir(dest, 0777) < 0) return mkdir_failed(c, dest);
+    if (!c->o.dry_run && make_dir(c, dest) < 0) return mkdir_failed(c, dest);
     if (l && l->high > l->low && file_is_dot(l, &l->files[l->low])) {
         l->files[l->low].flags |= PS_F_DIR_CREATED;
         for (u32 i = 0; i < all->dir_entry_count; i++) /* the same entry's copy */
@@ -141,7 +161,7 @@ static int local_name(ps_ctx *c, ps_flists *all, char *dest, ps_root **root) {
     u64 total = all->total_count;
     struct stat st = {0};
     if (!*dest) memcpy(dest, ".", 2);
-    bool found = stat(dest, &st) == 0;
+    bool found = option_stat(c, NULL, dest, &st) == 0;
     int err = found ? 0 : errno;
     char *slash = strrchr(dest, '/');
     bool trailing = slash && !slash[1];
@@ -166,7 +186,7 @@ static int local_name(ps_ctx *c, ps_flists *all, char *dest, ps_root **root) {
     size_t n = slash == dest ? 1 : (size_t)(slash - dest);
     memcpy(dir, dest, n);
     dir[n] = 0;
-    if (c->o.dry_run && c->o.mkpath && stat(dir, &st) < 0) {
+    if (c->o.dry_run && c->o.mkpath && option_stat(c, NULL, dir, &st) < 0) {
         c->o.dry_run++;
         return note_directory(c, dir);
     }
@@ -182,14 +202,14 @@ static const char *alt_option(const ps_ctx *c) {
 }
 
 /* Makes relative alternate destinations absolute, counted from the destination, and warns of missing ones. */
-static int check_alternates(ps_ctx *c) {
+static int check_alternates(ps_ctx *c, const ps_root *root) {
     char path[PATH_ROOM], base[PATH_ROOM];
     snprintf(base, sizeof base, "%s", ps_str(c, PS_STR_CURR_DIR));
     for (u32 i = 0; i < c->alt_count; i++) {
         char *dir = c->alt_dirs[i];
         size_t n = strlen(dir);
         if (n > 1 && dir[n - 1] == '/') dir[n - 1] = 0;
-        if (*dir != '/') {
+        if (*dir != '/' && !c->module) {
             const char *rest = dir;
             char *slash = strrchr(base, '/');
             bool up = c->o.dry_run > 1 && slash && strncmp(dir, "../", 3) == 0;
@@ -206,7 +226,7 @@ static int check_alternates(ps_ctx *c) {
             c->alt_dirs[i] = dir = copy;
         }
         struct stat st;
-        if (stat(dir, &st) < 0)
+        if (option_stat(c, root, dir, &st) < 0)
             ps_log(c, PS_LOG_WARNING, "%s arg does not exist: %s\n", alt_option(c), dir);
         else if (!S_ISDIR(st.st_mode))
             ps_log(c, PS_LOG_WARNING, "%s arg is not a dir: %s\n", alt_option(c), dir);
@@ -218,7 +238,7 @@ static int check_temp_dir(ps_ctx *c, const ps_root *root) {
     const char *dir = ps_str(c, PS_STR_TEMP_DIR);
     struct stat st;
     if (!dir) return PS_OK;
-    if (fstatat(root ? root_fd(root) : AT_FDCWD, dir, &st, 0) < 0) {
+    if (option_stat(c, root, dir, &st) < 0) {
         if (errno == ENOENT) return ps_fail(c, 1, errno, "The temp-dir does not exist: %s", dir);
         return ps_fail(c, 11, errno, "Failed to stat temp-dir %s: %s", dir, strerror(errno));
     }
@@ -229,7 +249,7 @@ static int check_backup_dir(ps_ctx *c, const ps_root *root) {
     const char *dir = ps_str(c, PS_STR_BACKUP_DIR);
     struct stat st;
     if (!dir) return PS_OK;
-    if (fstatat(root ? root_fd(root) : AT_FDCWD, dir, &st, 0) < 0) {
+    if (option_stat(c, root, dir, &st) < 0) {
         if (errno != ENOENT) return ps_fail(c, 11, errno, "Failed to stat %s: %s", dir, strerror(errno));
         if (c->o.info_backup >= 1) ps_log(c, PS_LOG_INFO, "(new) backup_dir is %s\n", dir);
         return PS_OK;
@@ -239,13 +259,56 @@ static int check_backup_dir(ps_ctx *c, const ps_root *root) {
     return PS_OK;
 }
 
-int receiving_destination(ps_ctx *c, ps_flists *all, const char *dest, ps_root **root) {
+/* ---- what a daemon's client may name ------------------------------------------------------------ */
+
+static bool excluded(const ps_ctx *c, ps_rules *rules, const char *path) {
+    char place[PS_LIMIT_NAME + 2];
+    size_t n = option_place(c, path, place);
+    return n && strcmp(place, ".") != 0 && rules_path_excluded(rules, place, n, false);
+}
+
+/* options.c: these never lead above the destination (--partial-dir: above a file's directory), but in a chroot of its own. */
+static int keep_below(ps_ctx *c, int which) {
+    char out[PS_LIMIT_NAME + 3] = "/";
+    const char *text = ps_str(c, which);
+    if (!text || root_whole(c->module)) return PS_OK;
+    size_t n = strlen(text), slash = *text == '/' ? 1 : 0;
+    if (n > PS_LIMIT_NAME) return ps_fail(c, 1, ENAMETOOLONG, "an option's path is too long");
+    n = name_sanitize(text, n, 0, false, out + slash);
+    return ps_ctx_set_string(c, which, out, n + slash);
+}
+
+static int options_rejected(ps_ctx *c) { return ps_fail(c, 1, 0, "Your options have been rejected by the server."); }
+
+/* main.c:do_server_recv, options.c: places that the daemon's rules exclude. */
+static int check_options(ps_ctx *c, ps_rules *rules) {
+    static const int paths[] = {PS_STR_TEMP_DIR, PS_STR_BACKUP_DIR, PS_STR_PARTIAL_DIR};
+    if (!rules || !rules_any_daemon(rules)) return PS_OK;
+    for (u32 i = 0; i < c->alt_count; i++)
+        if (excluded(c, rules, c->alt_dirs[i])) return options_rejected(c);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        const char *path = ps_str(c, paths[i]);
+        bool everywhere = paths[i] == PS_STR_PARTIAL_DIR && path && *path != '/'; /* a directory beside each file */
+        if (path && !everywhere && (!*path || excluded(c, rules, path))) return options_rejected(c);
+    }
+    return PS_OK;
+}
+
+int receiving_destination(ps_ctx *c, ps_flists *all, ps_rules *rules, const char *dest, ps_root **root) {
     char copy[PATH_ROOM];
     *root = NULL;
     size_t n = strlen(dest);
     if (n > PS_LIMIT_NAME) return ps_fail(c, 3, ENAMETOOLONG, "the destination's path is too long");
     memcpy(copy, dest, n + 1);
+    if (c->module) {
+        static const int kept[] = {PS_STR_TEMP_DIR, PS_STR_BACKUP_DIR, PS_STR_PARTIAL_DIR};
+        for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+            if (keep_below(c, kept[i]) != PS_OK) return PS_FAIL;
+        if (rules && rules_any_daemon(rules) && excluded(c, rules, copy))
+            return ps_fail(c, 3, 0, "ERROR: daemon has excluded destination \"%s\"", copy);
+    }
     if (local_name(c, all, copy, root) != PS_OK) return PS_FAIL;
-    if (check_alternates(c) != PS_OK || check_backup_dir(c, *root) != PS_OK) return PS_FAIL;
+    if (c->module && check_options(c, rules) != PS_OK) return PS_FAIL;
+    if (check_alternates(c, *root) != PS_OK || check_backup_dir(c, *root) != PS_OK) return PS_FAIL;
     return check_temp_dir(c, *root);
 }

@@ -115,6 +115,13 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
     return NULL;
 }
 
+void ps_receiving_confine(ps_receiving *p, ps_root *module) {
+    p->c->module = module;
+    p->c->o.sanitize_links = !root_whole(module) && !p->c->o.munge_links;
+    early_free(p->early); /* it looks for the destination before the module's rules are asked */
+    p->early = NULL;
+}
+
 void ps_receiving_free(ps_receiving *p) {
     if (!p) return;
     swarm_free(p->swarm);
@@ -170,6 +177,10 @@ void ps_receiving_abort(ps_receiving *p, int32_t exit_code) {
 
 /* ---- the first lists -------------------------------------------------------------------------- */
 
+static bool hidden(void *rules, const char *path, size_t len, bool is_dir) {
+    return rules_check_daemon(rules, path, len, is_dir) < 0;
+}
+
 static int begin_run(ps_receiving *p) {
     if (!p->c->o.inc_recurse) p->all->eof = true;
     if (!p->all->total_count && !p->c->o.am_server) { /* main.c:client_run: nothing to do, no goodbye */
@@ -178,9 +189,13 @@ static int begin_run(ps_receiving *p) {
         return PS_OK;
     }
     if (!p->c->o.list_only) {
-        if (receiving_destination(p->c, p->all, p->dest, &p->root) != PS_OK) return PS_FAIL;
+        if (receiving_destination(p->c, p->all, p->rules, p->dest, &p->root) != PS_OK) return PS_FAIL;
         const char *base = ps_str(p->c, PS_STR_CURR_DIR); /* absolute rules and merge files above the destination count from it */
-        if (p->rules && base && rules_set_base(p->rules, base, strlen(base), NULL) != PS_OK) return PS_FAIL;
+        if (p->rules && base && rules_set_base(p->rules, base, strlen(base), p->c->module) != PS_OK) return PS_FAIL;
+        if (p->c->module && p->rules && rules_any_daemon(p->rules)) {
+            p->c->hides = hidden;
+            p->c->hiding_rules = p->rules;
+        }
         p->gen = gen_new(p->c, p->all, p->rules, p->root);
         if (!p->gen) return ps_fail_memory(p->c, "the generator");
         gen_use_sums_ahead(p->gen, p->sums_ahead);

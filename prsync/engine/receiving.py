@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prsync.engine.context import Context, Status
+from prsync.engine.flist import Root
 from prsync.engine.native import ffi, lib
 from prsync.errors import EngineError, ExitCode
 
@@ -19,9 +20,10 @@ class Receiving:
     with rsync's exit code; temporary files are gone by then, or kept as --partial demands.
     """
 
-    def __init__(self, context: Context, destination: bytes | None, rules: Any = None) -> None:
+    def __init__(self, context: Context, destination: bytes | None, rules: Any = None, module: Root | None = None) -> None:
+        """`module`: of a daemon, whose client reaches nothing outside of it; the destination lies beneath."""
         self.context = context
-        self._rules = rules  # must outlive the handle
+        parts = (context, rules, module)
         handle = lib.ps_receiving_new(
             context.handle,
             ffi.NULL if rules is None else rules,
@@ -31,7 +33,10 @@ class Receiving:
         if handle == ffi.NULL:
             context.check(lib.PS_FAIL)
             raise EngineError("out of memory", ExitCode.MEMORY)
-        self.handle: Any = ffi.gc(handle, lib.ps_receiving_free)
+        # Freed before its parts, whatever the collector's order.
+        self.handle: Any = ffi.gc(handle, lambda owned, _parts=parts: lib.ps_receiving_free(owned))
+        if module is not None:
+            lib.ps_receiving_confine(self.handle, module.handle)
         self._size: Any = ffi.new("size_t *")
         room = lib.ps_receiving_buffer(self.handle, self._size)
         self.buffer = memoryview(ffi.buffer(room, self._size[0]))

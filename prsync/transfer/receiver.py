@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from prsync.engine.context import Context, Status
+from prsync.engine.flist import Root
 from prsync.engine.receiving import Receiving
 from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.transfer.messages import EventSink, LogSink, Records, exit_code
@@ -18,10 +19,16 @@ class Receiver:
     """Takes files from a remote sender into a destination. `log` gets what belongs into this side's own log or output."""
 
     def __init__(
-        self, context: Context, destination: bytes | None, log: LogSink, event: EventSink | None = None, rules: Any = None
+        self,
+        context: Context,
+        destination: bytes | None,
+        log: LogSink,
+        event: EventSink | None = None,
+        rules: Any = None,
+        module: Root | None = None,
     ) -> None:
         self.context = context
-        self.core = Receiving(context, destination, rules)
+        self.core = Receiving(context, destination, rules, module)
         self.buffer = self.core.buffer
         self._records = Records(context, self.core.put_message, log)
         self._event = event

@@ -69,6 +69,7 @@ def set_options(context: Context, words: list[str]) -> str:
     words = words[: words.index(".")]
     info = ""
     at = 0
+    given: set[str] = set()
     while at < len(words):
         word = words[at]
         at += 1
@@ -80,6 +81,13 @@ def set_options(context: Context, words: list[str]) -> str:
             value = words[at]
             at += 1
         _set_word(context, name, value)
+        given.add(name)
+    if given & {"partial-dir", "delay-updates"}:
+        context.options.partial = 1
+        if "partial-dir" not in given:
+            context.set_string(lib.PS_STR_PARTIAL_DIR, b".~tmp~")
+    if "suffix" not in given and "backup-dir" not in given:
+        context.set_string(lib.PS_STR_BACKUP_SUFFIX, b"~")
     return info
 
 
