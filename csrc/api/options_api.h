@@ -48,7 +48,7 @@ typedef struct ps_opts {
     /* what is sent and preserved */
     int32_t recurse, dirs, links, hard_links, perms, executability, times, owner, group, devices, specials;
     int32_t omit_dir_times, omit_link_times, atimes, acls, xattrs, numeric_ids, relative, implied_dirs;
-    int32_t copy_links, copy_dirlinks, keep_dirlinks, copy_unsafe_links, safe_links, munge_links, sanitize_links;
+    int32_t copy_links, copy_dirlinks, keep_dirlinks, copy_unsafe_links, safe_links, munge_links;
     int32_t one_file_system;             /* 0, 1 (-x), 2 (-xx) */
     int32_t prune_empty_dirs, checksum, cvs_exclude, mkpath;
     /* which files are updated */

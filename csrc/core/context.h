@@ -48,6 +48,7 @@ struct ps_ctx {
     /* Of a daemon that receives: whether its rules hide a path of the transfer. NULL: there are none. */
     bool (*hides)(void *rules, const char *path, size_t len, bool is_dir);
     void *hiding_rules;
+    bool tames_links;  /* targets of symlinks are made to stay within the transfer (flist.c:recv_file_entry, sanitize_path) */
     struct ps_root *module; /* of a daemon that receives: whatever a client names lies beneath; NULL: anywhere. Borrowed */
     int holders;       /* parts that need it until they are freed themselves, see ctx_hold */
 };

@@ -408,7 +408,7 @@ static bool add_link_target(ps_flist_decoder *d, const ps_file *f, ps_file_extra
         }
         if (part) memcpy(text + n, e->link, part);
         n += part;
-        if (d->ctx->o.sanitize_links && n) n = name_sanitize(text, n, depth_of(d, f), false, text);
+        if (d->ctx->tames_links && n) n = name_sanitize(text, n, depth_of(d, f), false, text);
     }
     x->link = arena_put(&l->names, text, n);
     x->link_len = (u32)n;
