@@ -38,3 +38,15 @@ def test_tests_mirror_the_package() -> None:
     parents = {f"{parent}/" for name in mirrored for parent in pathlib.PurePath(name).parents}
     own = {"tests/corpus/", "tests/mutation/", "tests/demo/"}
     assert folders_of("tests") - mirrored - parents - own == set()
+
+
+FILE_NAME = re.compile(r"\b((?:csrc|prsync|tests|protocol-spec)/[\w/.-]+\.(?:py|c|h|md)|[a-z]+/\w+_api\.h)\b")
+
+
+def test_files_that_are_named_exist() -> None:
+    """In prose and comments: a name that a move has left behind leads nowhere."""
+    found = (path for top in ("prsync", "csrc", "tests", "protocol-spec", "bench", "demo") for path in (ROOT / top).rglob("*.*"))
+    texts = [ROOT / "README.md", ROOT / "Makefile", *(path for path in found if path.suffix in (".py", ".c", ".h", ".md"))]
+    named = {(str(path.relative_to(ROOT)), name) for path in texts for name in FILE_NAME.findall(path.read_text())}
+    places = (ROOT, ROOT / "csrc", ROOT / "prsync")
+    assert {(path, name) for path, name in named if not any((place / name).exists() for place in places)} == set()
