@@ -20,12 +20,13 @@ from prsync.session.client.output import Output
 from prsync.session.client.run import Run
 
 PASSWORD_BYTES = 511
+DEFAULT_SHELL = "ssh"
 
 
 def make_run(options: Options, output: Output) -> Run:
     """Raises UsageError and UnsupportedError before anything is connected."""
     environment = os.environ
-    target = pull_from_daemon(options)
+    target = _target(options)
     if options.logfile_name:
         output.open_log(options.logfile_name)
     return Run(
@@ -34,6 +35,8 @@ def make_run(options: Options, output: Output) -> Run:
         route=route_of(options),
         login=login_of(options, target),
         output=output,
+        shell=options.shell_cmd or environment.get("RSYNC_RSH") or DEFAULT_SHELL,
+        environment=environment,
         checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
         compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
         umask=read_umask(),
@@ -43,16 +46,19 @@ def make_run(options: Options, output: Output) -> Run:
     )
 
 
-def pull_from_daemon(options: Options) -> Target:
-    """Raises UnsupportedError for transfers of other kinds."""
+def _target(options: Options) -> Target:
     target = transfer_target(options)
     if target.way is Way.LOCAL:
         what = "listing local files" if target.destination is None else "copying between local paths"
         raise UnsupportedError(f"prsync: {what} is not supported yet")
-    if target.way is not Way.DAEMON:
-        raise UnsupportedError("prsync: transfers over a remote shell are not supported yet; use rsync:// or :: without -e")
-    if target.push:
-        raise UnsupportedError("prsync: pushing to a remote is not supported yet")
+    return target
+
+
+def pull_from_daemon(options: Options) -> Target:
+    """What a mirror pulls. Raises UnsupportedError for transfers of other kinds."""
+    target = transfer_target(options)
+    if target.way is not Way.DAEMON or target.push:
+        raise UnsupportedError("prsync-mirror: a mirror pulls from a daemon: name rsync://HOST/MODULE and a directory")
     return target
 
 

@@ -12,6 +12,7 @@ from prsync.errors import StartError
 from prsync.net.channel import Channel
 from prsync.net.streams import Stream
 from prsync.protocol import auth, text
+from prsync.protocol.version import Agreed, VersionExchange
 from prsync.protocol.negotiation import Negotiated, NegotiationClient, Send, Wishes
 
 NOMINATE_NAME = "nominate1"  # in the greeting's digest list: this client could take data from mirrors
@@ -75,6 +76,24 @@ class Handshake:
         if secluded is not None:
             data += text.encode_secluded_arguments(secluded)
         self.channel.send(data)
+        return self.agree(wishes)
+
+    def send_secluded(self, arguments: Sequence[bytes]) -> None:
+        """The batch of --secluded-args for a server behind a remote shell, which reads it before anything else."""
+        self.channel.send(text.encode_secluded_arguments(arguments))
+
+    def exchange_versions(self) -> None:
+        """Over a remote shell there are no greetings: each side sends its version. Raises ProtocolVersionError."""
+        exchange = VersionExchange(self.protocol)
+        while not isinstance(event := exchange.next_event(), Agreed):
+            if isinstance(event, Send):
+                self.channel.send(event.data)
+            else:
+                exchange.feed(self.channel.receive())
+        self.protocol, self.rest = event.protocol, exchange.rest
+
+    def agree(self, wishes: Wishes) -> Negotiated:
+        """What follows arguments or versions (compat.c:setup_protocol)."""
         client = NegotiationClient(wishes._replace(protocol=self.protocol))
         client.feed(self.rest)
         while True:

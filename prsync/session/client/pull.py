@@ -1,8 +1,7 @@
-"""A pull after the daemon's OK: arguments, negotiation, rules and names, the transfer (main.c:client_run)."""
+"""A pull: rules and names put into the core, the transfer, with a swarm beside it or without (main.c:client_run)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prsync.engine import receiving
@@ -11,12 +10,12 @@ from prsync.engine.rules import RuleSet
 from prsync.errors import ExitCode, StartError
 from prsync.net.handshake import Handshake
 from prsync.options.model import Options, as_bytes
-from prsync.options.older_protocols import refuse_beyond
-from prsync.options.remote_arguments import path_arguments, server_arguments
+from prsync.options.operands import Way
 from prsync.protocol.filter_list import client_filter_list
 from prsync.protocol.negotiation import Negotiated
 from prsync.session.client.output import INFO, WARNING
 from prsync.session.client.rules import Prepared, encode_names, traits
+from prsync.session.client.remote import Remote
 from prsync.session.client.run import Run
 from prsync.session.client.transfer import ClientTransfer, wishes_of
 from prsync.session.context import fill_context
@@ -27,8 +26,9 @@ if TYPE_CHECKING:
     from prsync.swarm.fetcher import FetcherHandle
 
 
-def pull(run: Run, handshake: Handshake, module: str, prepared: Prepared, fetcher: FetcherHandle | None = None) -> ExitCode:
-    negotiated = negotiate(run, handshake, module, fetcher is not None)
+def pull(run: Run, remote: Remote, prepared: Prepared, fetcher: FetcherHandle | None = None) -> ExitCode:
+    """A transfer, or a listing, from where the remote waits for arguments."""
+    negotiated = remote.agree(lambda protocol: wishes_of(run, protocol), fetcher is not None)
     if takes_data(run.options) and run.options.mirrors == "only" and not (fetcher is not None and negotiated.nominate):
         raise StartError(
             "prsync: --mirrors=only: no mirrors there, or not with these options; use --mirrors=auto to take its own data"
@@ -37,26 +37,11 @@ def pull(run: Run, handshake: Handshake, module: str, prepared: Prepared, fetche
         fetcher.prepare()
     else:
         fetcher = None
-    return Pull(run, handshake, negotiated, prepared, fetcher).run()
+    return Pull(run, remote.handshake, negotiated, prepared, fetcher).run()
 
 
 def takes_data(options: Options) -> bool:
     return not (options.dry_run or options.list_only)
-
-
-def negotiate(run: Run, handshake: Handshake, module: str, swarm: bool = False) -> Negotiated:
-    options = run.options.replace(protocol=handshake.protocol)
-    refuse_beyond(options, handshake.protocol)
-    plain, secluded = server_arguments(options, swarm)
-    paths = path_arguments(options, module, run.target.paths)
-    wishes = wishes_of(run, handshake.protocol)
-    if options.protect_args:
-        return handshake.negotiate(_encoded(plain), _encoded(secluded + paths), wishes)
-    return handshake.negotiate(_encoded(plain + paths), None, wishes)
-
-
-def _encoded(words: Iterable[str]) -> list[bytes]:
-    return [as_bytes(word) for word in words]
 
 
 class Pull(ClientTransfer):
@@ -104,7 +89,7 @@ class Pull(ClientTransfer):
                 self.receiver.core.imply(name, skip_module=False)
         else:
             for path in run.target.paths:
-                self.receiver.core.imply(as_bytes(path), skip_module=True)
+                self.receiver.core.imply(as_bytes(path), skip_module=run.target.way is not Way.SHELL)
 
     def _event(self, event: Event) -> None:
         if event.kind == receiving.IO_TIMEOUT:

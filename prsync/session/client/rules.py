@@ -24,6 +24,7 @@ def parse_rules(options: Options, cvs: Callable[[], CvsSources]) -> FilterParser
         delete_excluded=bool(options.delete_excluded),
         null_lines=bool(options.eol_nulls),
         protocol=options.protocol,
+        am_sender=bool(options.am_sender),
     )
     for kind, text in options.rules:
         raw = as_bytes(text)
@@ -48,6 +49,7 @@ def prepare(run: Run) -> Prepared:
 def traits(options: Options, protocol: int) -> FilterTraits:
     return FilterTraits(
         protocol=protocol,
+        am_sender=bool(options.am_sender),
         delete_mode=bool(options.delete_mode),
         delete_excluded=bool(options.delete_excluded),
         prune_empty_dirs=bool(options.prune_empty_dirs),

@@ -23,7 +23,7 @@ class Run(NamedTuple):
     output: Output
     checksum_list: str = ""  # RSYNC_CHECKSUM_LIST
     compress_list: str = ""  # RSYNC_COMPRESS_LIST
-    shell: str | None = None  # --rsh, RSYNC_RSH; None: the default
+    shell: str = "ssh"  # --rsh, RSYNC_RSH
     umask: int = 0o022
     directory: bytes = b"/"  # where the client was started
     started: float = 0.0  # time.monotonic() then

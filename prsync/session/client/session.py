@@ -6,34 +6,36 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from prsync.errors import ExitCode
-from prsync.net.connect import connect
-from prsync.net.handshake import Handshake
-from prsync.net.streams import SocketStream
-from prsync.options.model import as_bytes
+from prsync.options.operands import Way
 from prsync.session.client.output import INFO
+from prsync.session.client.remote import Remote
 from prsync.session.client.run import Run
 
 if TYPE_CHECKING:
     from prsync.swarm.fetcher import FetcherHandle
 
 
-def run_client(run: Run) -> ExitCode:
-    """Pulls, or lists. Raises PrsyncError for what ends the run early."""
+def run_client(run: Run) -> int:
+    """Transfers, or lists; the exit code. Raises PrsyncError for what ends the run early."""
     target = run.target
-    module = target.paths[0].partition("/")[0]
-    if not module:
+    if target.way is not Way.SHELL and not target.push and not target.paths[0].partition("/")[0]:
         return _list_modules(run)
-    from prsync.session.client import pull
     from prsync.session.client.rules import prepare
 
     prepared = prepare(run)
+    if target.push:
+        from prsync.session.client.push import push
+
+        with Remote(run) as remote:
+            entered = remote.enter(swarm=False, show=_shower(run))
+            return remote.end(push(run, remote, prepared)) if entered else ExitCode.OK
+    from prsync.session.client.pull import pull
+
     fetcher = _fetcher(run)
     try:
-        with connect(target.host, target.port, run.route) as connection:
-            handshake = Handshake(SocketStream(connection), run.options.io_timeout, run.options.protocol)
-            if not handshake.enter(as_bytes(module), run.login, swarm=fetcher is not None, show=_shower(run)):
-                return ExitCode.OK
-            return pull.pull(run, handshake, module, prepared, fetcher)
+        with Remote(run) as remote:
+            entered = remote.enter(swarm=fetcher is not None, show=_shower(run))
+            return remote.end(pull(run, remote, prepared, fetcher)) if entered else ExitCode.OK
     finally:
         if fetcher is not None:
             fetcher.close()
@@ -50,12 +52,10 @@ def _fetcher(run: Run) -> FetcherHandle | None:
     return start_fetcher()
 
 
-def _list_modules(run: Run) -> ExitCode:
-    target = run.target
-    with connect(target.host, target.port, run.route) as connection:
-        handshake = Handshake(SocketStream(connection), run.options.io_timeout, run.options.protocol)
-        handshake.enter(b"", run.login, swarm=False, show=_shower(run))
-    return ExitCode.OK
+def _list_modules(run: Run) -> int:
+    with Remote(run) as remote:
+        remote.enter(swarm=False, show=_shower(run))
+        return remote.end(ExitCode.OK)
 
 
 def _shower(run: Run) -> Callable[[bytes], None]:
