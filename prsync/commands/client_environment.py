@@ -20,7 +20,6 @@ from prsync.session.client.output import Output
 from prsync.session.client.run import Run
 
 PASSWORD_BYTES = 511
-DEFAULT_SHELL = "ssh"
 
 
 def make_run(options: Options, output: Output) -> Run:
@@ -35,8 +34,6 @@ def make_run(options: Options, output: Output) -> Run:
         route=route_of(options),
         login=login_of(options, target),
         output=output,
-        shell=options.shell_cmd or environment.get("RSYNC_RSH") or DEFAULT_SHELL,
-        environment=environment,
         checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
         compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
         umask=read_umask(),

@@ -12,8 +12,8 @@ from prsync.errors import StartError
 from prsync.net.channel import Channel
 from prsync.net.streams import Stream
 from prsync.protocol import auth, text
-from prsync.protocol.version import Agreed, VersionExchange
 from prsync.protocol.negotiation import Negotiated, NegotiationClient, Send, Wishes
+from prsync.protocol.version import Agreed, VersionExchange
 
 NOMINATE_NAME = "nominate1"  # in the greeting's digest list: this client could take data from mirrors
 

@@ -14,8 +14,8 @@ from prsync.options.operands import Way
 from prsync.protocol.filter_list import client_filter_list
 from prsync.protocol.negotiation import Negotiated
 from prsync.session.client.output import INFO, WARNING
-from prsync.session.client.rules import Prepared, encode_names, traits
 from prsync.session.client.remote import Remote
+from prsync.session.client.rules import Prepared, encode_names, traits
 from prsync.session.client.run import Run
 from prsync.session.client.transfer import ClientTransfer, wishes_of
 from prsync.session.context import fill_context

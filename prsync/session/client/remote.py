@@ -55,8 +55,8 @@ class Remote:
         is_daemon = target.way is Way.SHELL_DAEMON
         to = remote_shell.Destination(target.host, target.user, options.address_family, is_daemon)
         words = list(remote_shell.DAEMON_ARGUMENTS) if is_daemon else shell_arguments(options, self._remote_paths)[0]
-        command = remote_shell.command_line(self._run.shell, to, options.rsync_path, words)
-        environment = dict(self._run.environment)
+        command = remote_shell.command_line(self._run.route.shell, to, options.rsync_path, words)
+        environment = dict(self._run.route.environment)
         if is_daemon and target.port:
             environment["RSYNC_PORT"] = str(target.port)
         blocking = remote_shell.takes_blocking_output(command, options.blocking_io)
@@ -80,7 +80,7 @@ class Remote:
         return self.handshake.enter(as_bytes(self.module), self._run.login, swarm=swarm, show=show)
 
     def agree(self, wishes: Callable[[int], Wishes], swarm: bool = False) -> Negotiated:
-        """Sends the arguments, where they are not on a command line already, and agrees on the protocol. `wishes`: by protocol."""
+        """Sends the arguments, where they are not on a command line already; the agreed session. `wishes`: by protocol."""
         options, handshake = self._run.options, self.handshake
         if self._run.target.way is Way.SHELL:
             secluded = shell_arguments(options, self._remote_paths)[1]

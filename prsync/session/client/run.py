@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from prsync.net.connect import Route
@@ -23,12 +23,10 @@ class Run(NamedTuple):
     output: Output
     checksum_list: str = ""  # RSYNC_CHECKSUM_LIST
     compress_list: str = ""  # RSYNC_COMPRESS_LIST
-    shell: str = "ssh"  # --rsh, RSYNC_RSH
     umask: int = 0o022
     directory: bytes = b"/"  # where the client was started
     started: float = 0.0  # time.monotonic() then
     cvs_sources: Callable[[], CvsSources] = CvsSources  # what -C reads
-    environment: Mapping[str, str] = {}  # of the programs that it starts
 
     @property
     def role(self) -> str:
