@@ -5,15 +5,10 @@ from __future__ import annotations
 import pytest
 
 NOT_YET: dict[str, str] = {
-    "client of daemon-push": "prsync does not push to daemons yet",
     "remote of daemon-push": "prsyncd takes no uploads yet",
-    "client of shell-pull": "prsync does not pull through a remote shell yet",
     "remote of shell-pull": "prsync --server --sender is not there yet",
-    "client of shell-push": "prsync does not push through a remote shell yet",
     "remote of shell-push": "prsync --server is not there yet",
-    "client of shell-daemon-pull": "prsync does not pull from a daemon behind a remote shell yet",
     "remote of shell-daemon-pull": "prsync --server --daemon is not there yet",
-    "client of shell-daemon-push": "prsync does not push to a daemon behind a remote shell yet",
     "remote of shell-daemon-push": "prsync --server --daemon is not there yet",
     "local": "prsync does not copy locally yet",
     "client of old protocols": "prsync does not speak protocols 27 to 29 yet",

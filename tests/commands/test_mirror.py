@@ -34,7 +34,7 @@ def test_pull_without_options_is_archive_with_deletion_from_the_given_address() 
     (["rsync://origin/m"], "one source and one destination"),
     (["rsync://origin/m/below", "/srv"], "mirrors of a part of a module are not supported yet"),
     (["rsync://origin/m", "rsync://origin/n", "/srv"], "one source and one destination"),
-    (["/local", "/srv"], "local paths is not supported yet"),
+    (["/local", "/srv"], "a mirror pulls from a daemon"),
     (["-an", *PLACE], "--dry-run"),
     (["-a", "--list-only", *PLACE], "--list-only"),
     (["-aR", *PLACE], "--relative"),
