@@ -11,8 +11,6 @@ NOT_YET: dict[str, str] = {
     "remote of shell-daemon-pull": "prsync --server --daemon is not there yet",
     "remote of shell-daemon-push": "prsync --server --daemon is not there yet",
     "local": "prsync does not copy locally yet",
-    "client of old protocols": "prsync does not speak protocols 27 to 29 yet",
-    "remote of old protocols": "prsync's server does not speak protocols 27 to 29 yet",
 }
 
 

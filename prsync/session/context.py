@@ -87,7 +87,7 @@ def fill_context(
 def _receiver_sets_link_times(options: Options, negotiated: Negotiated, sender: bool) -> bool:
     """compat.c:receiver_symlink_times."""
     if not sender:
-        return True
+        return negotiated.protocol >= 29
     return "L" in options.client_info if options.am_server else Compat.SYMLINK_TIMES in negotiated.flags
 
 

@@ -39,7 +39,8 @@ def summary(options: Options, stats: Any, protocol: int, seconds: float) -> Iter
     if options.info_at_least("STATS", 2):
         yield CLIENT, "\n"
         yield INFO, _count("Number of files", stats.num_files, _kinds(stats, "num"), commas)
-        yield INFO, _count("Number of created files", stats.created_files, _kinds(stats, "created"), commas)
+        if protocol >= 29:
+            yield INFO, _count("Number of created files", stats.created_files, _kinds(stats, "created"), commas)
         if protocol >= 31:
             yield INFO, _count("Number of deleted files", stats.deleted_files, _kinds(stats, "deleted"), commas)
         yield INFO, f"Number of regular files transferred: {big_num(stats.xferred_files, commas)}\n"
