@@ -10,6 +10,7 @@ NOT_YET: dict[str, str] = {
     "remote of shell-push": "prsync --server is not there yet",
     "remote of shell-daemon-pull": "prsync --server --daemon is not there yet",
     "remote of shell-daemon-push": "prsync --server --daemon is not there yet",
+    "end with the supervisor": "prsyncd's helpers outlive a supervisor that was killed",
     "local": "prsync does not copy locally yet",
 }
 

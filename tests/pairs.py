@@ -27,7 +27,7 @@ def environment(**more: str) -> dict[str, str]:
 class Server:
     """A daemon, ours or stock, with the modules of `text` (DIR stands for `folder`). Globals come first in `text`."""
 
-    def __init__(self, kind: str, folder: pathlib.Path, text: str) -> None:
+    def __init__(self, kind: str, folder: pathlib.Path, text: str, **more: str) -> None:
         self.kind, self.port = kind, free_port()
         self.log = folder / f"{kind}.log"
         self.config = config = folder / f"{kind}.conf"
@@ -37,7 +37,8 @@ class Server:
             head += "uid = 0\ngid = 0\n"
         config.write_text(head + text.replace("DIR", str(folder)))
         program = (RSYNC,) if kind == "stock" else PRSYNC
-        self.process = subprocess.Popen([*program, "--daemon", "--no-detach", f"--config={config}"], env=environment(), cwd="/")
+        command = [*program, "--daemon", "--no-detach", f"--config={config}"]
+        self.process = subprocess.Popen(command, env=environment(**more), cwd="/")
         await_answer(self.process, self.port)
 
     @property

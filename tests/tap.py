@@ -46,18 +46,21 @@ class Tap:
 
     def _up(self, client: socket.socket, daemon: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while data := client.recv(65536):
-                self.sent += data
-                daemon.sendall(self._ask(data))
+            with contextlib.suppress(ConnectionResetError):  # of a client that was killed: the daemon must hear of it
+                while data := client.recv(65536):
+                    self.sent += data
+                    daemon.sendall(self._ask(data))
             daemon.shutdown(socket.SHUT_WR)
 
     def _down(self, client: socket.socket, daemon: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, daemon:
-            while data := daemon.recv(65536):
-                position, self.received = self.received, self.received + len(data)
-                passed = self._change(data, position) if self._change else data
-                if passed is None:
-                    break
-                client.sendall(passed)
-            for end in (client, daemon):
-                end.shutdown(socket.SHUT_RDWR)
+        with client, daemon:
+            with contextlib.suppress(OSError):
+                while data := daemon.recv(65536):
+                    position, self.received = self.received, self.received + len(data)
+                    passed = self._change(data, position) if self._change else data
+                    if passed is None:
+                        break
+                    client.sendall(passed)
+            for end in (client, daemon):  # to close them is not enough: the other thread waits in them
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)

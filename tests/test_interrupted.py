@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import pathlib
+import random
 import select
 import signal
 import subprocess
 from collections.abc import Iterator
 
 import pytest
+from kills import MARK, KilledRun, await_end, files, half_made, is_temporary, prepare, processes_of, two_states
 from kinds_of_tree import ROOT, blob, write
-from pairs import PRSYNC, RSYNC, Server, client, environment
+from not_yet import marks
+from pairs import PAIRS, PRSYNC, RSYNC, Server, client, environment
 from tap import Tap
+from ways import DIRECT_WAYS, Pair, Stage, needs
 
 pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
 
@@ -52,6 +56,7 @@ class Held:
         self.reached_in, self.reached_out = os.pipe()
         self.go_in, self.go_out = os.pipe()
         self.cut = False
+        self.position = 0
 
     def __call__(self, data: bytes, position: int) -> bytes | None:
         if position < HELD <= position + len(data):
@@ -60,8 +65,17 @@ class Held:
             return None if self.cut else data
         return data
 
-    def wait(self) -> None:
-        assert select.select([self.reached_in], [], [], 30)[0]
+    def of_the_client(self, data: bytes) -> bytes:
+        """The same for what goes the other way."""
+        position, self.position = self.position, self.position + len(data)
+        return self(data, position) or b""
+
+    def wait(self, process: subprocess.Popen[bytes]) -> None:
+        """Until the half has passed; the client must not end before."""
+        ended = os.pidfd_open(process.pid)
+        ready = select.select([self.reached_in, ended], [], [], 30)[0]
+        os.close(ended)
+        assert self.reached_in in ready
 
     def close(self) -> None:
         for end in (self.reached_in, self.reached_out, self.go_in, self.go_out):
@@ -91,7 +105,7 @@ def test_ended_run_leaves_what_rsync_leaves(server: Server, tmp_path: pathlib.Pa
     with Tap(server.port, held) as tap:
         command = [*PRSYNC, "-a", "--mirrors=off", *words, f"rsync://127.0.0.1:{tap.port}/data/new"]
         process = subprocess.Popen([*command, f"{copy}/"], env=environment(), cwd="/", stderr=subprocess.PIPE)
-        held.wait()
+        held.wait(process)
         wait_for_growth(copy)
         if end == "cut":
             held.cut = True
@@ -179,3 +193,98 @@ def test_full_disk_ends_with_11_and_keeps_old_files(server: Server, tmp_path: pa
         finally:
             subprocess.run(["umount", copy], check=True)
     assert codes["prsync"] == codes["stock"] == (11, {"new"}, b"as it was", True)
+
+
+KILLS = ("-a", "--delete")
+VICTIMS = ("client", "remote")
+STATUSES = {"client": {-signal.SIGKILL}, "remote": {10, 12, 255}}
+"""A survivor sees a stream that ends (12), one that takes nothing more (10), or what its remote shell says."""
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    made = Stage(tmp_path_factory.mktemp("kills"), two_states)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def lengths() -> dict[tuple[object, ...], int]:
+    """How many units an undisturbed run has, by way and programs."""
+    return {}
+
+
+def kill_cases() -> Iterator[object]:
+    """A hundred points over all ways, programs and victims; six of them, with prsync at both ends, in the default run."""
+    quick = {("daemon-pull", "client"), ("daemon-pull", "remote"), ("daemon-push", "client"), ("daemon-push", "remote")}
+    quick |= {("shell-push", "remote"), ("local", "client")}
+    for way in (*DIRECT_WAYS, "local"):
+        for pair in PAIRS if way != "local" else PAIRS[:1]:
+            for victim in VICTIMS if way != "local" else VICTIMS[:1]:
+                for number in range(4):
+                    slow = (way, victim) not in quick or pair != PAIRS[0] or number > 0
+                    yield pytest.param(
+                        way,
+                        pair,
+                        victim,
+                        number,
+                        id=f"{way}-{'-'.join(pair)}-{victim}-{number}",
+                        marks=[*marks(*needs(way, pair)), *([pytest.mark.slow] * slow)],
+                    )
+
+
+@pytest.mark.parametrize(("way", "pair", "victim", "number"), list(kill_cases()))
+def test_killed_run_leaves_whole_files_and_nothing_that_stays(
+    stage: Stage, lengths: dict[tuple[object, ...], int], way: str, pair: Pair, victim: str, number: int
+) -> None:
+    old, new = files(stage.folder / "one"), files(stage.folder / "two")
+    name = f"{way}-{'-'.join(pair)}"
+    if (way, pair) not in lengths:
+        whole = KilledRun(stage, way, pair, KILLS, prepare(stage, f"{name}-whole-{victim}{number}"), victim, None).run()
+        assert (whole.status, whole.errors) == (0, b"") and files(whole.place / "copy") == new
+        lengths[way, pair] = whole.count
+    chance = random.Random(f"{name} {victim} {number}")
+    point = int(lengths[way, pair] * chance.uniform(0.02, 0.98))
+    run = KilledRun(stage, way, pair, KILLS, prepare(stage, f"{name}-{victim}-{number}"), victim, point).run()
+    assert run.struck and run.status in STATUSES[victim], run.errors
+    assert b"Traceback" not in run.errors
+    found = files(run.place / "copy")
+    assert half_made(found, old, new) == []
+    receiver = "client" if way.endswith("pull") else "remote"
+    if way != "local" and victim != receiver:  # who survives clears up
+        assert [each for each in found if is_temporary(each, new)] == []
+    again = KilledRun(stage, way, pair, KILLS, run.place, victim, None).run()
+    assert (again.status, again.errors) == (0, b"") and files(run.place / "copy") == new
+    assert names(run.place / "copy") == names(stage.folder / "two")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param("daemon-pull", marks=marks("end with the supervisor")),
+        pytest.param("daemon-push", marks=marks("end with the supervisor", *needs("daemon-push", ("stock", "prsyncd")))),
+    ],
+)
+def test_killed_supervisor_leaves_no_process(tmp_path: pathlib.Path, way: str) -> None:
+    """In the middle of a transfer, with all helpers running."""
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data/new", blob(5, BIG))
+    mark = str(tmp_path)
+    text = "state dir = DIR/state\n[data]\npath = DIR/data\nread only = no\ndigest index = yes\nnominate = registered\n"
+    daemon = Server("prsyncd", tmp_path, text, **{MARK: mark})
+    held = Held()
+    with Tap(daemon.port, held if way == "daemon-pull" else None, held.of_the_client if way == "daemon-push" else bytes) as tap:
+        url = f"rsync://127.0.0.1:{tap.port}/data/"
+        words = ["-a", url, f"{tmp_path}/copy/"] if way == "daemon-pull" else ["-a", f"{tmp_path}/data/new", url + "copy/"]
+        process = subprocess.Popen([RSYNC, *words], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment())
+        held.wait(process)
+        assert len(processes_of(mark)) > 2  # a worker, and helpers
+        daemon.process.kill()
+        daemon.process.wait(20)
+        left = await_end(lambda: processes_of(mark), 5)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        os.write(held.go_out, b"x")
+        assert left == []
+        assert process.wait(20) in (10, 12)
+    held.close()
