@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from prsync.errors import ExitCode, PrsyncError
-from prsync.options.model import Exit, ForDaemon, parse_arguments
+from prsync.errors import ExitCode, PrsyncError, UnsupportedError
+from prsync.options.model import Exit, ForDaemon, ForServer, parse_arguments
 from prsync.version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def run() -> int:
         try:
-            options = parse_arguments(words, os.environ)
+            options = parse_arguments(words, os.environ, _program())
+        except ForServer:
+            return _run_server(words)
         except ForDaemon:
             return _run_daemon(words)
         return _run_client(options)
@@ -59,6 +61,11 @@ def control_main(arguments: Sequence[str] | None = None) -> int:
     """prsyncctl: what an operator asks of a daemon's state."""
     words = _words(arguments)
     return _guarded(lambda: _run_control(words))
+
+
+def _program() -> str:
+    """prsync, or rsync where it stands in its place: scripts read the version of what they call."""
+    return "rsync" if os.path.basename(sys.argv[0]) == "rsync" else "prsync"
 
 
 def _words(arguments: Sequence[str] | None) -> list[str]:
@@ -123,8 +130,19 @@ def _run_daemon(words: Sequence[str]) -> int:
     if options.version:
         from prsync.options.help import version_text
 
-        return _print(version_text())
+        return _print(version_text(program=_program()))
     return run_daemon(options, lambda line: _write(STDOUT, line.encode("utf-8", "surrogateescape") + b"\n"))
+
+
+def _run_server(words: Sequence[str]) -> int:
+    """What a remote shell is asked to start: a server, or a daemon for one connection."""
+    from prsync.options.server_command import parse_server_command
+
+    try:
+        parse_server_command(words)
+    except ForDaemon:
+        return _run_daemon(words)
+    raise UnsupportedError("prsync: --server (the remote side of a remote shell) is not supported yet")
 
 
 def _run_mirror(words: Sequence[str]) -> int:

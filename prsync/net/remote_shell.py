@@ -71,6 +71,14 @@ def command_line(shell: str, to: Destination, program: str | None, arguments: Se
     return [*words, *family, to.host, DEFAULT_PROGRAM if program is None else program, *arguments]
 
 
+def shell_environment(environment: Mapping[str, str], port: int | None) -> dict[str, str]:
+    """What the shell finds. `port`: of the daemon that it starts. Without SSH_ASKPASS, ssh is to ask on the terminal only."""
+    found = dict(environment)
+    if "SSH_ASKPASS" not in found:
+        found.pop("DISPLAY", None)
+    return found if port is None else found | {"RSYNC_PORT": str(port)}
+
+
 def _base_name(word: str) -> str:
     return word.rpartition("/")[2]
 

@@ -74,7 +74,7 @@ def _arguments(state: _State) -> None:
     if values["human_readable"] > 1 and state.reader.only_word and not state.server:
         from prsync.options.help import help_text
 
-        raise Exit(help_text())
+        raise Exit(help_text(state.reader.program))
     protect, old = state.reader.values.get("protect_args", -1), state.reader.values.get("old_style_args", -1)
     if old < 0:
         old = 0

@@ -1,8 +1,8 @@
 """The command line as one frozen value.
 
 `parse_arguments` reads what a user typed (options.c:parse_arguments on the client), `remote_arguments.parse_server_arguments`
-what a client sent to a daemon. Names of fields follow rsync's options.c. Text that names files is str with surrogate
-escapes: `as_bytes` gives the bytes that the user typed.
+what a client sent to a daemon, `server_command.parse_server_command` what a remote shell was given. Names of fields follow
+rsync's options.c. Text that names files is str with surrogate escapes: `as_bytes` gives the bytes that the user typed.
 """
 
 from __future__ import annotations
@@ -258,12 +258,17 @@ class ForDaemon(Exception):
     """The command line has one of the daemon's options: it is `options/daemon.py`'s to read."""
 
 
-def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+class ForServer(Exception):
+    """The command line has --server: it is `options/server_command.py`'s to read."""
+
+
+def parse_arguments(arguments: Sequence[str], environment: Mapping[str, str], program: str = "prsync") -> Options:
     """What a user typed after the program's name.
 
-    Raises UsageError for what rsync refuses too, UnsupportedError for what prsync does not do yet, and Exit for --help and
-    --version, and ForDaemon. `environment`: RSYNC_* variables that stand for options are looked up in it.
+    Raises UsageError for what rsync refuses too, UnsupportedError for what prsync does not do yet, Exit for --help and
+    --version, ForDaemon and ForServer. `environment`: RSYNC_* variables that stand for options are looked up in it.
+    `program`: the name that --help and --version answer to, prsync or rsync.
     """
     from prsync.options.read import Reader
 
-    return Reader(environment).parse_client(arguments)
+    return Reader(environment, program=program).parse_client(arguments)

@@ -7,7 +7,7 @@ from typing import Any
 
 from prsync.errors import ExitCode, PrsyncError, UnsupportedError, UsageError
 from prsync.options import table
-from prsync.options.model import Exit, ForDaemon, Options, RuleArgument
+from prsync.options.model import Exit, ForDaemon, ForServer, Options, RuleArgument
 from prsync.options.table import Row
 from prsync.options.values import BY_USER, InfoLevels, info_help, parse_chmod, parse_number, parse_size
 
@@ -97,8 +97,16 @@ class Words:
 class Reader:
     """Collects what the options store, in fields of Options, and runs their actions."""
 
-    def __init__(self, environment: Mapping[str, str], *, server: bool = False, refused: frozenset[Row] = frozenset()) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        server: bool = False,
+        refused: frozenset[Row] = frozenset(),
+        program: str = "prsync",
+    ) -> None:
         self.environment = environment
+        self.program = program  # the name it was called by, which --help and --version answer to
         self.server = server
         self.refused = refused
         self.values: dict[str, Any] = {}
@@ -126,7 +134,7 @@ class Reader:
         if self.versions:
             from prsync.options.help import version_text
 
-            raise Exit(version_text(as_json=self.versions > 1))
+            raise Exit(version_text(self.versions > 1, self.program))
         return self.finish(words.rest)
 
     def parse_server(self, arguments: Sequence[str]) -> Options:
@@ -175,7 +183,7 @@ class Reader:
     def do_help(self) -> None:
         from prsync.options.help import help_text
 
-        raise Exit(help_text())
+        raise Exit(help_text(self.program))
 
     def do_version(self) -> None:
         self.versions += 1
@@ -266,7 +274,7 @@ class Reader:
 
     def do_server(self) -> None:
         if not self.server:
-            raise UnsupportedError("prsync: --server (the remote side of a remote shell) is not supported yet")
+            raise ForServer
         self.values["am_server"] = True
 
     def do_sender(self) -> None:

@@ -95,5 +95,3 @@ def test_keeper_whose_lease_ran_out_requests_again() -> None:
     keeper.granted(90, 0.0)
     keeper.failed(90.0)
     assert keeper.step.name == "REQUEST"
-
-

@@ -14,7 +14,15 @@ import subprocess
 import pytest
 
 from prsync.errors import ExitCode, PrsyncError, UsageError
-from prsync.net.remote_shell import DAEMON_ARGUMENTS, Destination, command_line, split_command, start, takes_blocking_output
+from prsync.net.remote_shell import (
+    DAEMON_ARGUMENTS,
+    Destination,
+    command_line,
+    shell_environment,
+    split_command,
+    start,
+    takes_blocking_output,
+)
 from prsync.options.model import parse_arguments
 from prsync.options.operands import Way, transfer_target
 
@@ -79,6 +87,19 @@ def test_random_shell_texts_are_split_as_this_rsync_splits_them(tmp_path: pathli
 )
 def test_command_has_user_family_host_and_program(shell: str, to: Destination, program: str | None, words: list[str]) -> None:
     assert command_line(shell, to, program, ["X"]) == words
+
+
+@pytest.mark.parametrize(
+    ("given", "port", "found"),
+    [
+        ({"A": "1", "DISPLAY": ":0"}, None, {"A": "1"}),
+        ({"SSH_ASKPASS": "", "DISPLAY": ":0"}, None, {"SSH_ASKPASS": "", "DISPLAY": ":0"}),
+        ({"RSYNC_PORT": "7"}, None, {"RSYNC_PORT": "7"}),
+        ({"RSYNC_PORT": "7"}, 0, {"RSYNC_PORT": "0"}),
+    ],
+)
+def test_environment_of_the_shell(given: dict[str, str], port: int | None, found: dict[str, str]) -> None:
+    assert shell_environment(given, port) == found
 
 
 @pytest.mark.parametrize("shell", ["", "  ", "''"])

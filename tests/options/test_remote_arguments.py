@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from prsync.errors import PrsyncError, UnsupportedError
 from prsync.options import table
-from prsync.options.model import Options, parse_arguments
+from prsync.options.model import ForDaemon, parse_arguments
 from prsync.options.operands import Way, transfer_target
 from prsync.options.read import Reader
 from prsync.options.remote_arguments import (
@@ -26,6 +27,7 @@ from prsync.options.remote_arguments import (
     server_arguments,
     shell_arguments,
 )
+from prsync.options.server_command import parse_server_command
 
 Vector = dict[str, list[str]]
 FOLDER = pathlib.Path(__file__).parents[2] / "protocol-spec" / "vectors" / "classic"
@@ -45,16 +47,9 @@ class LenientReader(Reader):
         pass
 
 
-def options_of(words: list[str]) -> Options:
-    """With protocols that prsync does not speak yet."""
-    old = {f"--protocol={number}": number for number in (27, 28, 29)}
-    options = LenientReader({}).parse_client([word for word in words if word not in old])
-    return options.replace(protocol=next((old[word] for word in words if word in old), options.protocol))
-
-
 def sent(words: list[str]) -> Vector:
     """What prsync sends: to a daemon, or what follows the program's name on the command line of a remote shell."""
-    options = options_of(words)
+    options = LenientReader({}).parse_client(words)
     target = transfer_target(options)
     paths = (target.destination or "",) if target.push else target.paths
     if target.way is Way.SHELL:
@@ -142,7 +137,7 @@ OPERANDS = (["a", "h::m/x"], ["a", "h:"], ["a", "h:x y*"], ["h::m", "d"], ["h:~/
 
 
 @pytest.mark.skipif(RSYNC is None, reason="needs the real rsync")
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_random_options_are_sent_as_this_rsync_sends_them(seed: int, tmp_path: pathlib.Path) -> None:
     chance = random.Random(seed)
     for _ in range(40):
@@ -160,35 +155,69 @@ def test_random_options_are_sent_as_this_rsync_sends_them(seed: int, tmp_path: p
 # ---- the daemon's side
 
 
-UNDERSTOOD = [v for v in PULLS if not any(w.startswith(("-M", "--copy-devices")) for w in v["command"])]
+UNKNOWN = ("-M", "--copy-devices", "--qsort", "--protocol=2")
+UNDERSTOOD = [v for v in PULLS + PUSHES + SHELLS if not any(w.startswith(UNKNOWN) for w in v["command"])]
+BOTH_SIDES = (
+    "preserve_links", "preserve_perms", "preserve_mtimes", "preserve_uid", "preserve_gid", "preserve_devices",
+    "preserve_specials", "recurse", "relative_paths", "implied_dirs", "one_file_system", "always_checksum", "numeric_ids",
+    "safe_symlinks", "io_timeout", "bwlimit", "block_size", "checksum_seed", "checksum_choice", "compress_choice",
+    "copy_unsafe_links", "dry_run", "ignore_errors", "make_backups", "backup_dir", "update_only", "ignore_times",
+    "inplace", "append_mode", "remove_source_files", "sparse_files", "cvs_exclude",
+)  # fmt: skip
+AT_THE_SENDER = ("copy_links", "copy_dirlinks", "skip_compress")
+AT_THE_RECEIVER = (
+    "delete_mode", "delete_before", "delete_during", "delete_after", "delete_excluded", "max_delete", "max_size",
+    "min_size", "force_delete", "size_only", "do_stats", "keep_partial", "partial_dir", "delay_updates",
+    "modify_window", "modify_window_set", "ignore_existing", "ignore_non_existing", "tmpdir", "alt_dest", "basis_dirs",
+    "mkpath_dest_arg", "keep_dirlinks", "prune_empty_dirs", "omit_link_times", "preserve_executability",
+)  # fmt: skip
+EXACT = (
+    "bwlimit",
+    "max_size",
+    "min_size",
+    "max_delete",
+    "delete_when",
+    "partial_dir",
+    "modify_window",
+    "tmpdir",
+    "basis_dirs",
+    "backup_dir",
+)
 
 
 @pytest.mark.parametrize("vector", UNDERSTOOD, ids=lambda v: " ".join(v["command"]))
-def test_daemon_understands_what_a_client_means(vector: dict[str, list[str]]) -> None:
-    words = vector["arguments"]
-    if "secluded" in vector:
-        words = [*words, *vector["secluded"][1:]]
+def test_server_understands_what_a_client_means(vector: Vector) -> None:
+    words = shlex.split(" ".join(expected(vector)["arguments"]))
+    secluded = vector.get("secluded", ["rsync"])[1:]
     try:
-        theirs = parse_server_arguments(words)
+        ours = parse_arguments(vector["command"], {})
     except UnsupportedError:
-        pytest.skip("the server does not support it yet")
-    ours = parse_arguments(vector["command"], {})
-    assert theirs.am_server and theirs.am_sender and theirs.client_info.startswith(".")
+        pytest.skip("not supported yet")
+    theirs = parse_server_command(words, secluded)
+    assert theirs.am_server and theirs.am_sender is not ours.am_sender and theirs.client_info.startswith(".")
     assert ("i" in theirs.client_info) == allows_incremental(ours)
-    shared = [
-        "preserve_links", "preserve_perms", "preserve_mtimes", "preserve_uid", "preserve_gid", "preserve_devices",
-        "preserve_specials", "recurse", "relative_paths", "implied_dirs", "one_file_system", "always_checksum", "numeric_ids",
-        "safe_symlinks", "io_timeout", "bwlimit", "block_size", "checksum_seed", "checksum_choice", "compress_choice",
-        "copy_links", "copy_dirlinks", "copy_unsafe_links", "dry_run", "ignore_errors", "skip_compress",
-    ]  # fmt: skip
+    if vector not in SHELLS:
+        assert parse_server_arguments([*words, *secluded]) == theirs
+    shared = BOTH_SIDES + (AT_THE_RECEIVER if ours.am_sender else AT_THE_SENDER)
     different = {
         name: (getattr(theirs, name), getattr(ours, name))
         for name in shared
-        if bool(getattr(theirs, name)) != bool(getattr(ours, name)) or (name == "bwlimit" and theirs.bwlimit != ours.bwlimit)
+        if (bool(getattr(theirs, name)) != bool(getattr(ours, name)))
+        or (name in EXACT and getattr(theirs, name) != getattr(ours, name))
     }
     if ours.whole_file == 1:
         different.pop("checksum_choice", None)
+    if ours.preserve_perms:
+        different.pop("preserve_executability", None)
     assert not different
+
+
+@pytest.mark.parametrize("words", [["--server", "--daemon", "."], ["--server", "--config=x", "--daemon", "."]])
+def test_server_command_of_a_daemon_hands_over(words: list[str]) -> None:
+    with pytest.raises(ForDaemon):
+        parse_server_command(words)
+    with pytest.raises(PrsyncError, match="thwarted"):
+        parse_server_arguments(words)
 
 
 def test_server_argument_that_is_unknown_is_told_to_the_client() -> None:
