@@ -375,7 +375,7 @@ static void put_del_stats(ps_gen *g) {
 }
 
 static bool outputs_full(const ps_gen *g) {
-    return buf_used(&g->out->out) >= PS_SEND_HIGH_WATER || buf_used(&g->c->log) >= LOG_HIGH_WATER || ps_events_full(g->c);
+    return mux_out_used(g->out) >= PS_SEND_HIGH_WATER || buf_used(&g->c->log) >= LOG_HIGH_WATER || ps_events_full(g->c);
 }
 
 /* --remove-source-files: few files are under way at a time, so that the sender removes as it goes. */

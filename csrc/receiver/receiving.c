@@ -99,6 +99,7 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
     mux_out_init(&p->out);
     p->in.plain = mux_input_is_plain(&c->o);
     p->out.plain = mux_output_is_plain(&c->o);
+    p->out.overtakes = c->o.am_server && !p->out.plain;
     p->ndx_in = p->ndx_out = ndx_state_make();
     p->buffer = malloc(BUFFER_SIZE);
     p->all = flists_new(c);
@@ -348,7 +349,7 @@ int ps_receiving_step(ps_receiving *p) {
     if (p->failed || p->c->error.exit_code) return failed(p);
     if (p->done) return PS_DONE;
     if (p->stage != RECEIVING_RUN && p->stage != RECEIVING_OVER) return sums_ahead_step(p->sums_ahead, flist_decoder_list(p->decoder));
-    if (buf_used(&p->out.out) >= PS_SEND_HIGH_WATER) return PS_FULL;
+    if (mux_out_used(&p->out) >= PS_SEND_HIGH_WATER) return PS_FULL;
     if (ctx_swarms(p->c) && (!p->swarm || !ps_swarm_get_counts(p->swarm)->open)) recv_place_delayed(p->recv);
     int status = p->c->o.list_only ? PS_OK : gen_step(p->gen, &p->out, &p->ndx_out);
     for (int lists = 0; p->c->o.list_only && status == PS_OK && lists < STEP_LISTS; lists++) status = list_step(p);
@@ -371,16 +372,11 @@ int ps_receiving_settle(ps_receiving *p) {
 /* ---- output ----------------------------------------------------------------------------------- */
 
 const uint8_t *ps_receiving_out(ps_receiving *p, size_t *len) {
-    mux_out_close_frame(&p->out);
-    *len = buf_used(&p->out.out);
-    return *len ? buf_head(&p->out.out) : NULL;
+    return mux_out_span(&p->out, len);
 }
 
 void ps_receiving_sent(ps_receiving *p, size_t n) {
-    size_t used = buf_used(&p->out.out);
-    if (n > used) n = used;
-    p->c->stats.total_written += (i64)n;
-    buf_consume(&p->out.out, n);
+    p->c->stats.total_written += (i64)mux_out_sent(&p->out, n);
 }
 
 int ps_receiving_put(ps_receiving *p, const uint8_t *data, size_t n) {

@@ -30,6 +30,7 @@ ps_send *ps_send_new(ps_ctx *c, ps_flists *all, ps_lister *lister, ps_rules *rul
     mux_out_init(&s->out);
     s->in.plain = mux_input_is_plain(&c->o);
     s->out.plain = mux_output_is_plain(&c->o);
+    s->out.overtakes = c->o.am_server && !s->out.plain;
     s->token = token_out_new(c);
     s->sum = sum_new();
     s->sums = sums_new();
@@ -76,15 +77,11 @@ int ps_send_feed(ps_send *s, const uint8_t *data, size_t len) {
 }
 
 const uint8_t *ps_send_out(ps_send *s, size_t *len) {
-    mux_out_close_frame(&s->out);
-    *len = buf_used(&s->out.out);
-    return *len ? buf_head(&s->out.out) : NULL;
+    return mux_out_span(&s->out, len);
 }
 
 void ps_send_sent(ps_send *s, size_t n) {
-    if (n > buf_used(&s->out.out)) n = buf_used(&s->out.out);
-    buf_consume(&s->out.out, n);
-    s->ctx->stats.total_written += (i64)n;
+    s->ctx->stats.total_written += (i64)mux_out_sent(&s->out, n);
 }
 
 int ps_send_put(ps_send *s, const uint8_t *data, size_t len) {
@@ -198,7 +195,7 @@ static int end_transfer(ps_send *s) {
     s->phase = 0;
     if (status != PS_OK || !o->am_server) return status;
     mux_out_close_frame(&s->out);
-    i64 written = t->total_written + (i64)buf_used(&s->out.out);
+    i64 written = t->total_written + (i64)mux_out_used(&s->out);
     ps_buf *b = &s->scratch;
     buf_clear(b);
     bool ok = buf_varlong30(b, o->protocol, t->total_read, 3) && buf_varlong30(b, o->protocol, written, 3) &&

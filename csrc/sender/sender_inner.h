@@ -90,7 +90,7 @@ int send_file_begin(ps_send *s); /* the reply's head; sets the state */
 int send_file_step(ps_send *s);  /* PS_OK: go on; PS_FULL, PS_FAIL; sets the state to SEND_REQUEST after the file */
 
 /* sender.c */
-static inline bool send_out_full(const ps_send *s) { return buf_used(&s->out.out) >= PS_SEND_HIGH_WATER; }
+static inline bool send_out_full(const ps_send *s) { return mux_out_used(&s->out) >= PS_SEND_HIGH_WATER; }
 int send_put_reply(ps_send *s); /* sender.c:write_ndx_and_attrs */
 void send_log(ps_send *s, int code);
 

@@ -122,7 +122,10 @@ void mux_span_used(ps_mux_in *m, size_t n) {
 #define NO_FRAME SIZE_MAX
 
 void mux_out_init(ps_mux_out *m) { *m = (ps_mux_out){.frame = NO_FRAME}; }
-void mux_out_free(ps_mux_out *m) { buf_free(&m->out); }
+void mux_out_free(ps_mux_out *m) {
+    buf_free(&m->out);
+    buf_free(&m->texts);
+}
 
 static void put_head(ps_mux_out *m, size_t at, u32 code, size_t n) {
     u32 word = (PS_MUX_BASE + code) << 24 | (u32)n;
@@ -181,13 +184,51 @@ bool mux_out_data(ps_mux_out *m, const void *data, size_t n) {
     return true;
 }
 
+static bool put_message(ps_buf *b, u32 code, const void *data, size_t n) {
+    u32 word = (PS_MUX_BASE + code) << 24 | (u32)n;
+    return buf_u32(b, word) && buf_put(b, data, n);
+}
+
 bool mux_out_message(ps_mux_out *m, u32 code, const void *data, size_t n) {
     if (m->plain) return true;
+    bool text = (code >= PS_LOG_ERROR_XFER && code <= PS_LOG_ERROR_UTF8) || code == PS_MSG_DELETED;
+    if (m->overtakes && text) return put_message(&m->texts, code, data, n);
     mux_out_close_frame(m);
-    size_t at = m->out.len;
-    if (!buf_reserve(&m->out, n + 4)) return false;
-    at = m->out.len;
-    m->out.len += 4;
-    put_head(m, at, code, n);
-    return buf_put(&m->out, data, n);
+    return put_message(&m->out, code, data, n);
+}
+
+const u8 *mux_out_span(ps_mux_out *m, size_t *len) {
+    size_t n = buf_used(&m->texts), at = m->unsent_frame;
+    mux_out_close_frame(m);
+    if (n && buf_reserve(&m->out, n)) {
+        u8 *head = m->out.data + m->out.start;
+        memmove(head + at + n, head + at, buf_used(&m->out) - at);
+        memcpy(head + at, buf_head(&m->texts), n);
+        m->out.len += n;
+        buf_clear(&m->texts);
+    }
+    *len = buf_used(&m->out);
+    return *len ? buf_head(&m->out) : NULL;
+}
+
+/* How much of the last frame among the first n bytes lies behind them. */
+static void pass_frames(ps_mux_out *m, size_t n) {
+    const u8 *at = buf_head(&m->out);
+    while (n) {
+        if (!m->unsent_frame) {
+            ps_reader r = rd_make(at, 4);
+            m->unsent_frame = 4 + (rd_u32(&r) & 0xffffff);
+        }
+        size_t part = n < m->unsent_frame ? n : m->unsent_frame;
+        m->unsent_frame -= part;
+        at += part;
+        n -= part;
+    }
+}
+
+size_t mux_out_sent(ps_mux_out *m, size_t n) {
+    if (n > buf_used(&m->out)) n = buf_used(&m->out);
+    if (m->overtakes) pass_frames(m, n);
+    buf_consume(&m->out, n);
+    return n;
 }

@@ -48,6 +48,11 @@ typedef struct ps_mux_out {
     size_t frame;              /* offset of the open frame's header, SIZE_MAX none */
     bool plain;
     u64 data_bytes;            /* io.c:total_data_written */
+    /* A server's texts and deletions overtake data that wait to be sent, as rsync's do (io.c:perform_io): what is said at the end
+     * must be there before the last NDX_DONE, at which the client leaves. */
+    bool overtakes;
+    ps_buf texts;              /* such messages, not sent yet */
+    size_t unsent_frame;       /* of the frame of `out` that has been sent in part */
 } ps_mux_out;
 
 /* Whoever fills an output stops above so many bytes, for them to be written. */
@@ -61,5 +66,9 @@ bool mux_out_data(ps_mux_out *m, const void *data, size_t n);
 u8 *mux_out_room(ps_mux_out *m, size_t n);
 void mux_out_commit(ps_mux_out *m, size_t n);
 bool mux_out_message(ps_mux_out *m, u32 code, const void *data, size_t n); /* plain output has none: it is dropped (io.c:send_msg) */
+/* What is to be sent, and how much of it is on its way. Where nothing overtakes, `out` will do too. */
+const u8 *mux_out_span(ps_mux_out *m, size_t *len);
+size_t mux_out_sent(ps_mux_out *m, size_t n); /* the count that was taken: no more than there was */
+static inline size_t mux_out_used(const ps_mux_out *m) { return buf_used(&m->out) + buf_used(&m->texts); }
 void mux_out_close_frame(ps_mux_out *m); /* before the bytes are handed to the socket */
 #endif
