@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 NOT_YET: dict[str, str] = {
@@ -11,6 +14,7 @@ NOT_YET: dict[str, str] = {
     "remote of shell-daemon-pull": "prsync --server --daemon is not there yet",
     "remote of shell-daemon-push": "prsync --server --daemon is not there yet",
     "end with the supervisor": "prsyncd's helpers outlive a supervisor that was killed",
+    "called rsync": "prsync does not answer as rsync where it is called rsync",
     "local": "prsync does not copy locally yet",
 }
 
@@ -19,3 +23,14 @@ def marks(*features: str) -> list[pytest.MarkDecorator]:
     """The marks of a case that needs these features."""
     missing = [NOT_YET[feature] for feature in features if feature in NOT_YET]
     return [pytest.mark.xfail(strict=True, raises=AssertionError, reason="; ".join(missing))] if missing else []
+
+
+def needing(*features: str) -> Callable[[Any], Any]:
+    """The same for a test without parameters."""
+
+    def marked(test: Any) -> Any:
+        for mark in marks(*features):
+            test = mark(test)
+        return test
+
+    return marked
