@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 NOT_YET: dict[str, str] = {
-    "remote of daemon-push": "prsyncd takes no uploads yet",
     "remote of shell-pull": "prsync --server --sender is not there yet",
     "remote of shell-push": "prsync --server is not there yet",
     "remote of shell-daemon-pull": "prsync --server --daemon is not there yet",

@@ -27,7 +27,7 @@ SWARM_CAPABILITY = "Q"  # protocol-spec/nominate-1.md
 
 
 def allows_incremental(options: Options) -> bool:
-    """compat.c:set_allow_inc_recurse on the client."""
+    """compat.c:set_allow_inc_recurse, as far as the options decide."""
     if not options.recurse or options.use_qsort or not options.allow_inc_recurse:
         return False
     if options.am_sender:

@@ -90,6 +90,10 @@ class Receiver:
     def sent(self, count: int) -> None:
         self.core.sent(count)
 
+    def message(self, code: int, data: bytes) -> None:
+        """Puts a multiplexed message in the output: a daemon's timeout."""
+        self.core.put_message(code, data)
+
     def keep_alive(self) -> None:
         self.core.keep_alive()
 

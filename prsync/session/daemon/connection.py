@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import attrs
 
 from prsync.config.model import Config, Module, Values
+from prsync.errors import ExitCode, PrsyncError
 from prsync.options.daemon import DaemonOptions
 from prsync.privileges import read_umask
 from prsync.protocol.filter_syntax import Rule
@@ -76,3 +79,18 @@ def linger(sock: socket.socket) -> None:
 def become_busy() -> None:
     """From here on SIGUSR2, by which the supervisor ends idle workers, does nothing."""
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """A signal that ends the worker raises PrsyncError within, so that no temporary file stays."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise PrsyncError("rsync: the daemon ended the transfer", ExitCode.SIGNAL)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_IGN if handler is interrupt else handler)

@@ -184,7 +184,7 @@ def serve_peer(worker: Worker, entered: Entered, received: Received) -> int:
     if not extension.no_data:
         extension.slots.release()
         if not extension.slots.take_nominate():
-            return tell_failure(worker, negotiated, StartError("too many peer connections -- try again later"))
+            return tell_failure(worker, negotiated, StartError("too many peer connections -- try again later"), "sender")
     timeout = entered.module.values.number("timeout")
     idle = min(timeout, PEER_IDLE_SECONDS) if timeout > 0 else PEER_IDLE_SECONDS
     peer = PeerPump(worker, entered, extension)

@@ -39,7 +39,7 @@ class NominatedSender:
         self._job = job
         self._module = module
         self._now = now
-        self._sender = job.sender
+        self._sender = job.pump
         self._digester = Digester(job.context, job.send.handle, job.root.handle, extension.access.index)
         self._states = FrameStates(State.DAEMON_AGREED)
         self._named = 0

@@ -26,10 +26,10 @@ def negotiate(worker: Worker, server: NegotiationServer) -> Negotiated:
             server.feed(worker.text.some(4096))
 
 
-def tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError) -> int:
+def tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError, role: str) -> int:
     """The reason of a failure in multiplexed messages, as rsync's server tells it (option_error, cleanup.c)."""
     text = error.text.encode("utf-8", "surrogateescape") + b"\n"
-    end = end_line(error.code)
+    end = end_line(error.code, role)
     worker.log.line(error.text, warning=True)
     worker.log.line(end, warning=True)
     told = message_code(MSG_ERROR, negotiated.protocol)
@@ -45,7 +45,7 @@ def tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError) -> 
     return int(error.code)
 
 
-def end_line(code: ExitCode) -> str:
+def end_line(code: ExitCode, role: str = "sender") -> str:
     """log.c:log_exit."""
     kind = "warning" if code == ExitCode.VANISHED else "error"
-    return f"rsync {kind}: {EXIT_NAMES.get(code, 'unexplained error')} (code {int(code)}) at prsyncd [sender={__version__}]"
+    return f"rsync {kind}: {EXIT_NAMES.get(code, 'unexplained error')} (code {int(code)}) at prsyncd [{role}={__version__}]"

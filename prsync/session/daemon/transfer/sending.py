@@ -6,23 +6,24 @@ from collections.abc import Callable, Iterator
 
 from prsync.engine.context import Context
 from prsync.engine.flist import FileLists, Lister
-from prsync.engine.native import lib
 from prsync.engine.rules import RuleSet
 from prsync.engine.sending import Send
 from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.options.model import Options, as_bytes
-from prsync.protocol.filter_list import FilterTraits, server_filter_rules
-from prsync.protocol.filters import FilterParser
 from prsync.protocol.negotiation import Negotiated
 from prsync.session.context import fill_context
-from prsync.session.daemon.transfer.input import MuxInput, read_filter_list
+from prsync.session.daemon.transfer.client_rules import client_rules
+from prsync.session.daemon.transfer.input import MuxInput
+from prsync.session.daemon.transfer.job import client_code
 from prsync.session.daemon.transfer.site import Site
 from prsync.transfer.sender import Sender
 
 
 class SenderJob:
-    """One pull from this server. `prepare` reads the client's rules and names; then `sender` is ready for the pump, `before`
+    """One pull from this server. `prepare` reads the client's rules and names; then `pump` is ready, `before`
     is what was received beyond, and `frames` are those of the extension that came before; `on_frame` gets the later ones."""
+
+    role = "sender"
 
     def __init__(self, site: Site, options: Options, paths: tuple[bytes, ...], negotiated: Negotiated) -> None:
         self.site = site
@@ -38,7 +39,7 @@ class SenderJob:
     def prepare(self, source: MuxInput) -> None:
         """Reads the filter list and the names of --files-from; makes the sender. Raises PrsyncError, Hangup."""
         options, context, site = self.options, self.context, self.site
-        rules = self._read_rules(source)
+        rules = client_rules(site, context, options, source)
         lists = FileLists(context)
         self.root = root = site.root(context)
         lister = Lister(lists, root, rules.handle)
@@ -49,17 +50,11 @@ class SenderJob:
         self.before = source.rest()
         self.frames += source.frames
         self.send = Send(context, lists, lister, root, rules)
-        self.sender = Sender(self.send, site.log, frame=lambda frame: self.on_frame(frame))
+        self.pump = Sender(self.send, site.log, frame=lambda frame: self.on_frame(frame))
 
-    def _read_rules(self, source: MuxInput) -> RuleSet:
-        options, context, site = self.options, self.context, self.site
-        protocol = context.options.protocol
-        parser = FilterParser(site.read_file, cvs=site.cvs_sources, protocol=protocol, am_sender=True)
-        traits = FilterTraits(protocol=protocol, am_sender=True, cvs_exclude=bool(options.cvs_exclude))
-        server_filter_rules(parser, read_filter_list(source), traits)
-        for warning in parser.warnings:
-            site.log(lib.PS_LOG_ERROR, warning)
-        return RuleSet(context, parser.rules, cvs=parser.cvs_rules, daemon=site.rules, parse=parser.merge_file)
+    def told(self, failure: PrsyncError) -> ExitCode | None:
+        code = self.send.remote_exit
+        return None if code is None else client_code(code)
 
     def _arguments(self, rules: RuleSet) -> list[bytes]:
         options = self.options
@@ -83,14 +78,7 @@ class SenderJob:
             yield self.site.name_of_list(name, relative)
 
     def _files_from_file(self, rules: RuleSet) -> Iterator[bytes]:
-        path = self.site.name_of_list(as_bytes(self.options.files_from or ""), False)
-        if self.site.rules and rules.daemon_excludes_path(path):
-            raise PrsyncError("The server is configured to refuse --files-from of that file", ExitCode.UNSUPPORTED)
-        try:
-            text = self.site.read_file(path)
-        except OSError as error:
-            shown = path.decode("utf-8", "surrogateescape")
-            raise PrsyncError(f"failed to open files-from file {shown}: {error.strerror}", ExitCode.UNSUPPORTED) from error
+        text = self.site.read_names(as_bytes(self.options.files_from or ""), rules)
         if self.options.eol_nulls:
             yield from (name for name in text.split(b"\0") if name and name[:1] not in (b"#", b";"))
             return

@@ -1,4 +1,4 @@
-"""A worker's transfer: the client's arguments, negotiation, the sender (the end of rsync_module, main.c:start_server)."""
+"""A worker's transfer: the client's arguments, negotiation, the role (the end of rsync_module, main.c:start_server)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from prsync.net.streams import SocketStream
 from prsync.options.model import Options, as_bytes, as_text
 from prsync.options.older_protocols import refuse_beyond
 from prsync.options.read import Reader
-from prsync.options.remote_arguments import limit_verbosity, refused_rows
+from prsync.options.remote_arguments import allows_incremental, limit_verbosity, refused_rows
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
-from prsync.session.daemon.connection import Entered, Worker, become_busy, linger
+from prsync.session.daemon.connection import Entered, Worker, become_busy, interruptible, linger
 from prsync.session.daemon.transfer.arguments import Received, read_arguments
-from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MuxInput
+from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MSG_NOMINATE, MuxInput
+from prsync.session.daemon.transfer.job import Job
 from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure
+from prsync.session.daemon.transfer.receiving import ReceiverJob
 from prsync.session.daemon.transfer.sending import SenderJob
 from prsync.session.daemon.transfer.site import ModuleSite
 from prsync.session.loop import Loop, Ticks
@@ -54,22 +56,24 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received, nominat
         worker.log.line(error.text, warning=True)
         worker.log.line(end_line(error.code), warning=True)
         return int(error.code)
+    role = "sender" if options.am_sender else "Receiver"
     if request.failure is not None:
-        return tell_failure(worker, negotiated, request.failure)
+        return tell_failure(worker, negotiated, request.failure, role)
     extension = entered.extension
     if extension is not None and extension.no_data and not negotiated.nominate:
         refusal = StartError(f"@ERROR: {extension.refusal} -- try again later")
-        return tell_failure(worker, negotiated, refusal)
+        return tell_failure(worker, negotiated, refusal, role)
     nominated: NominatedSender | None = None
     try:
-        job = SenderJob(ModuleSite(worker, entered), options, request.paths, negotiated)
-        job.prepare(MuxInput(worker.text, plain=job.context.input_is_plain))
-        if extension is not None and negotiated.nominate:
+        kind = SenderJob if options.am_sender else ReceiverJob
+        job = kind(ModuleSite(worker, entered), options, request.paths, negotiated)
+        job.prepare(source := MuxInput(worker.text, plain=job.context.input_is_plain))
+        if isinstance(job, SenderJob) and extension is not None and negotiated.nominate:
             nominated = nominate(worker, extension, job, as_bytes(entered.module.name))
-        elif job.frames:
-            raise StreamError("unexpected tag 117 [sender]")
+        elif source.frames:
+            raise StreamError(f"unexpected tag {MSG_NOMINATE} [{role}]")
     except PrsyncError as error:
-        return tell_failure(worker, negotiated, error)
+        return tell_failure(worker, negotiated, error, role)
     become_busy()
     limit = min((limit for limit in (options.bwlimit, worker.options.bwlimit) if limit), default=0)
     code = _drive(worker, job, nominated, timeout, limit)
@@ -111,7 +115,7 @@ def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
     if not options.am_sender:
         if entered.read_only:
             return PrsyncError("ERROR: module is read only", ExitCode.SYNTAX)
-        return PrsyncError("ERROR: prsyncd does not take uploads yet: the module can only be read", ExitCode.UNSUPPORTED)
+        return None
     if options.peer:  # and not served as one: then we know it as little as rsync does
         return PrsyncError("rsync: on remote machine: --prsync-peer: unknown option", ExitCode.UNSUPPORTED)
     if values.flag("write only"):
@@ -134,52 +138,51 @@ def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated
         compress_level=options.compress_level if options.compress_level != -(1 << 31) else None,
         checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
         compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
-        inc_recurse=bool(options.am_sender and options.recurse and not options.use_qsort and options.allow_inc_recurse),
-        nominate=entered.extension is not None and entered.extension.nominates,
+        inc_recurse=allows_incremental(options),
+        nominate=options.am_sender and entered.extension is not None and entered.extension.nominates,
     )
     server = NegotiationServer(wishes, options.client_info, options.checksum_seed or secrets.randbits(31))
     return negotiate(worker, server)
 
 
-def _drive(worker: Worker, job: SenderJob, nominated: NominatedSender | None, timeout: int, bandwidth: int) -> int:
+def _drive(worker: Worker, job: Job, nominated: NominatedSender | None, timeout: int, bandwidth: int) -> int:
     """To the goodbye, or to the failure that the client and the log are told of."""
     if timeout and job.context.options.protocol >= 31:
-        job.sender.message(MSG_IO_TIMEOUT, timeout.to_bytes(4, "little"))
+        job.pump.message(MSG_IO_TIMEOUT, timeout.to_bytes(4, "little"))
     loop = Loop(
         SocketStream(worker.sock),
-        nominated or job.sender,
-        who="sender",
+        nominated or job.pump,
+        who=job.role,
         timeout=timeout,
         bandwidth=bandwidth * 1024,
         before=job.before,
         companion=Ticks(nominated.tick) if nominated else None,
     )
     failure: PrsyncError | None = None
-    try:
-        loop.run()
-    except PrsyncError as error:
-        failure = error
-        _announce(worker, job, failure)
-        loop.say_farewell(failure)
-    code = job.sender.exit_code()
-    remote = job.send.remote_exit
+    with interruptible():
+        try:
+            loop.run()
+        except PrsyncError as error:
+            failure = error
+    code, told = job.pump.exit_code(), None
     if failure is not None:
-        code = failure.code if remote is None else ExitCode(remote) if remote in set(ExitCode) else ExitCode.STREAM_IO
+        told = job.told(failure)
+        job.pump.abort(_last_words(job, failure))
+        loop.say_farewell(failure)
+        code = failure.code if told is None else told
     worker.log.line(f"sent {loop.sent} bytes  received {loop.received} bytes  total size {job.context.stats.total_size}")
-    if code and (failure is None or remote is not None):
-        worker.log.line(end_line(code), warning=True)
+    if code and (failure is None or told is not None):
+        worker.log.line(end_line(code, job.role), warning=True)
     if failure is not None and not isinstance(failure, TransferTimeout):
         linger(worker.sock)
     return int(code)
 
 
-def _announce(worker: Worker, job: SenderJob, failure: PrsyncError) -> None:
-    """The last words to the client, unless it had its own; and to the log."""
-    if job.send.remote_exit is not None:
-        return
-    if isinstance(failure, EngineError):
-        job.sender.abort(EngineError(f"{failure.text}\n{end_line(failure.code)}", failure.code))
-        return
-    text = failure.text if failure.text.startswith("rsync: ") else f"rsync: [sender] {failure.text}"
-    worker.log.line(text, warning=True)
-    worker.log.line(end_line(failure.code), warning=True)
+def _last_words(job: Job, failure: PrsyncError) -> PrsyncError:
+    """With what rsync adds to a failure's text. What the core says is complete."""
+    text = failure.text
+    if not isinstance(failure, EngineError) and not text.startswith("rsync: "):
+        text = f"rsync: [{job.role}] {text}"
+    shown = PrsyncError(f"{text}\n{end_line(failure.code, job.role)}", failure.code)
+    shown.told = failure.told
+    return shown

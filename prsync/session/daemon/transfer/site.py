@@ -13,6 +13,8 @@ from prsync.engine.flist import Root
 from prsync.engine.formats import LOG, format_has, set_format
 from prsync.engine.native import lib
 from prsync.engine.output import messages
+from prsync.engine.rules import RuleSet
+from prsync.errors import ExitCode, PrsyncError
 from prsync.options.model import Options, as_bytes
 from prsync.protocol import limits
 from prsync.protocol.filter_syntax import CvsSources, Rule
@@ -34,10 +36,13 @@ class Site(Protocol):
     def root(self, context: Context) -> Root: ...
 
     def arguments(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded | None) -> Iterator[bytes]:
-        """A sender's source arguments, wildcards expanded."""
+        """A sender's source arguments, or a receiver's destination, wildcards expanded."""
 
     def read_file(self, name: bytes) -> bytes:
         """A file that the client names: of merge rules, of names. Raises OSError."""
+
+    def read_names(self, name: bytes, rules: RuleSet) -> bytes:
+        """A file of names of --files-from. Raises PrsyncError."""
 
     def name_of_list(self, name: bytes, relative: bool) -> bytes:
         """A name of --files-from, kept within the place."""
@@ -48,6 +53,12 @@ class Site(Protocol):
     def log(self, code: int, record: bytes) -> None:
         """A log record for the server's own log."""
 
+    def kept_within(self, options: Options) -> Options:
+        """A receiver's options, with the paths that they name kept within the place. Raises PrsyncError."""
+
+    def confines(self, context: Context) -> Root | None:
+        """Beneath what a receiver's destination and the paths of its options lie; None: a user may name any place."""
+
 
 class ModuleSite:
     """A module that the worker has entered."""
@@ -56,13 +67,15 @@ class ModuleSite:
         self.worker, self.entered = worker, entered
         self.rules = entered.rules
         self.umask = worker.umask
+        self.alone = entered.chrooted and entered.directory == "/"  # nothing but the module is in sight
 
     def fill(self, context: Context, options: Options) -> None:
         entered, core = self.entered, context.options
         core.am_daemon = 1
         core.no_data = int(entered.extension is not None and entered.extension.no_data)
         core.munge_links = int(entered.munge_links)
-        core.keep_dirlinks = 0
+        if core.role == lib.PS_ROLE_SENDER:
+            core.keep_dirlinks = 0
         numeric = entered.module.values.flag3("numeric ids")
         if not options.numeric_ids and (entered.chrooted if numeric is None else numeric):
             core.numeric_ids = -1  # no names are sent (a chroot has none to look up); the protocol stays as it is
@@ -95,7 +108,7 @@ class ModuleSite:
             context.options.log_format_has_i = int(format_has(as_bytes(log_format), b"i"))
 
     def root(self, context: Context) -> Root:
-        return Root.from_fd(context, self.entered.root, self.entered.chrooted and self.entered.directory == "/")
+        return Root.from_fd(context, self.entered.root, self.alone)
 
     def arguments(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded | None) -> Iterator[bytes]:
         expander = Expander(self.entered.root, excluded if self.rules else None, self.entered.chrooted)
@@ -109,6 +122,16 @@ class ModuleSite:
         number = open_beneath(self.entered.root, clean_path(name, keep_dot_dirs=False), os.O_RDONLY)
         return read_bounded(number)
 
+    def read_names(self, name: bytes, rules: RuleSet) -> bytes:
+        path = clean_path(name, keep_dot_dirs=False)
+        if self.rules and rules.daemon_excludes_path(path):
+            raise PrsyncError("The server is configured to refuse --files-from of that file", ExitCode.UNSUPPORTED)
+        try:
+            return self.read_file(path)
+        except OSError as error:
+            shown = path.decode("utf-8", "surrogateescape")
+            raise PrsyncError(f"failed to open files-from file {shown}: {error.strerror}", ExitCode.UNSUPPORTED) from error
+
     def name_of_list(self, name: bytes, relative: bool) -> bytes:
         return clean_path(name, keep_dot_dirs=relative)
 
@@ -120,6 +143,21 @@ class ModuleSite:
             with contextlib.suppress(OSError):
                 text = self.read_file(b".cvsignore")
         return CvsSources(text, None if variable is None else as_bytes(variable))
+
+    def kept_within(self, options: Options) -> Options:
+        """options.c: a --backup-dir that comes out as the destination itself is none. The core keeps them all beneath."""
+        directory = options.backup_dir
+        if self.alone or directory is None or clean_path(as_bytes(directory), keep_dot_dirs=False) != b".":
+            return options
+        if directory.startswith("/"):
+            return options
+        if not options.backup_suffix:
+            text = "rsync: --suffix cannot be empty when --backup-dir is the same as the dest dir"
+            raise PrsyncError(text, ExitCode.UNSUPPORTED)
+        return options.replace(backup_dir=None)
+
+    def confines(self, context: Context) -> Root | None:
+        return self.root(context)
 
     def log(self, code: int, record: bytes) -> None:
         for message in messages(record):

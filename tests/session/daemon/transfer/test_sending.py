@@ -242,7 +242,6 @@ def test_sources_are_removed_once_they_have_arrived(
 
 REFUSALS = [
     ("", ["-a", "SRC", "::mod/"], 1, "ERROR: module is read only"),
-    ("read only = no", ["-a", "SRC", "::mod/"], 4, "prsyncd does not take uploads yet"),
     ("write only = yes", ["-a", "::mod/", "DST"], 1, "ERROR: module is write only"),
     ("", ["-a", "--remove-source-files", "::mod/", "DST"], 1, "--remove-source-files cannot be used with a read-only module"),
     ("", ["-a", "--remove-sent-files", "::mod/", "DST"], 1, "--remove-sent-files cannot be used with a read-only module"),
