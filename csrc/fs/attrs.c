@@ -5,6 +5,9 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sys/syscall.h>
+#if !defined SYS_fchmodat2 && !defined __alpha__
+#define SYS_fchmodat2 452 /* newer than many a system's headers */
+#endif
 #endif
 
 #define MODE_BITS (S_ISUID | S_ISGID | S_ISVTX | 0777u)
@@ -46,13 +49,25 @@ static int target_chown(const target *t, uid_t uid, gid_t gid) {
     return t->fd >= 0 ? fchown(t->fd, uid, gid) : fchownat(t->dirfd, t->name, uid, gid, AT_SYMLINK_NOFOLLOW);
 }
 
-static int target_chmod(const target *t, mode_t mode) {
-    if (t->fd >= 0) return fchmod(t->fd, mode);
+int attrs_chmod(int dirfd, const char *name, mode_t mode) {
 #ifdef SYS_fchmodat2
-    if (syscall(SYS_fchmodat2, t->dirfd, t->name, mode, AT_SYMLINK_NOFOLLOW) == 0) return 0;
+    if (syscall(SYS_fchmodat2, dirfd, name, mode, AT_SYMLINK_NOFOLLOW) == 0) return 0;
     if (errno != ENOSYS && errno != EPERM) return -1;
 #endif
-    return fchmodat(t->dirfd, t->name, mode, AT_SYMLINK_NOFOLLOW);
+    int status = fchmodat(dirfd, name, mode, AT_SYMLINK_NOFOLLOW);
+    if (status == 0 || errno != EOPNOTSUPP) return status;
+    /* The C library looks into /proc for it, which a chroot has not. */
+    int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) return -1;
+    status = fchmod(fd, mode);
+    int err = errno;
+    close(fd);
+    errno = err;
+    return status;
+}
+
+static int target_chmod(const target *t, mode_t mode) {
+    return t->fd >= 0 ? fchmod(t->fd, mode) : attrs_chmod(t->dirfd, t->name, mode);
 }
 
 static int target_mtime(const target *t, i64 mtime, u32 ns) {

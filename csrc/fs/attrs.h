@@ -24,6 +24,7 @@ bool attrs_same_time(const ps_ctx *c, i64 a, u32 a_ns, i64 b, u32 b_ns); /* util
 int attrs_set(ps_ctx *c, int dirfd, const char *name, const char *shown, ps_attrs a, struct stat *have, int flags);
 /* The same for an open file: fd instead of the name. */
 int attrs_set_open(ps_ctx *c, int fd, const char *shown, ps_attrs a, struct stat *have, int flags);
+int attrs_chmod(int dirfd, const char *name, mode_t mode); /* never of what a symlink points to. errno */
 u32 attrs_dest_mode(const ps_ctx *c, u32 file_mode, u32 stat_mode, u32 default_perms, bool exists); /* rsync.c:dest_mode */
 
 #endif

@@ -230,7 +230,7 @@ static int remove_name(ps_gen *g, const char *path, bool is_dir) {
 static void make_writable(ps_gen *g, const char *path, u32 mode) {
     const char *base;
     int dir = g->c->o.dry_run ? -1 : root_parent(g->root, path, &base);
-    if (dir >= 0) fchmodat(dir, base, (mode | S_IWUSR) & GEN_MODE_BITS, AT_SYMLINK_NOFOLLOW);
+    if (dir >= 0) attrs_chmod(dir, base, (mode | S_IWUSR) & GEN_MODE_BITS);
 }
 
 static bool delete_entries(ps_gen *g, char path[PS_LIMIT_NAME + 1], const found *x, u32 flags);

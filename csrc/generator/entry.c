@@ -239,7 +239,7 @@ static bool create_dir(ps_gen *g, gen_item *it) {
 /* While files are put into it, its owner can read and write it. */
 static void open_up_dir(ps_gen *g, gen_item *it) {
     if (g->c->o.am_root > 0 || (it->f->mode & S_IRWXU) == S_IRWXU || !g->dir_tweaking) return;
-    if (fchmodat(it->dirfd, it->leaf, (it->f->mode | S_IRWXU) & GEN_MODE_BITS, 0) < 0) {
+    if (attrs_chmod(it->dirfd, it->leaf, (it->f->mode | S_IRWXU) & GEN_MODE_BITS) < 0) {
         char full[PS_FULL_FNAME];
         gen_errno(g, errno, "failed to modify permissions on %s", full_fname(g->c, item_path(g, it), full));
     }
@@ -310,7 +310,7 @@ bool gen_touch_up(ps_gen *g, ps_flist *l, ps_file *f) {
     gen_item it;
     item_init(g, &it, l, f, -1);
     if (it.dirfd < 0) return false;
-    if (perms) fchmodat(it.dirfd, it.leaf, f->mode & GEN_MODE_BITS, 0);
+    if (perms) attrs_chmod(it.dirfd, it.leaf, f->mode & GEN_MODE_BITS);
     struct stat st;
     if (!g->retouch_times || fstatat(it.dirfd, it.leaf, &st, AT_SYMLINK_NOFOLLOW) < 0 || !gen_mtime_differs(g, f, &st)) return true;
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = f->mtime, .tv_nsec = (long)f->mtime_ns}};
