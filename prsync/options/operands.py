@@ -137,7 +137,9 @@ def _pull_target(options: Options, first: Spec) -> Target:
             what = "port number" if port and first.port else "hostspec format"
             raise UsageError(f"All source args must use the same {what}.")
         paths.append(spec.path)
-    if destination == "" and not options.list_only:
+    if not options.list_only:
+        if destination is None:  # rsync would take the last remote path for a local one
+            raise UsageError("No destination: all arguments are remote ones (--list-only lists them).")
         destination = _local_destination(options, destination)
     return _remote_target(options, first, tuple(paths), destination, push=False)
 

@@ -18,7 +18,7 @@ RSYNC = shutil.which("rsync")
 
 
 def target_of(line: str) -> Target:
-    """"" stands for an empty argument."""
+    """ "" stands for an empty argument."""
     return transfer_target(parse_arguments(["" if word == '""' else word for word in line.split()], {}))
 
 
@@ -43,7 +43,7 @@ def test_host_and_path_are_told_apart(text: str, spec: tuple[str, str, int] | No
         ("rsync://h:8/m ::n d", (None, "h", 8, ("m", "n"), "d", Way.DAEMON, False)),
         ("--port=99 rsync://h:/m d", (None, "h", 873, ("m",), "d", Way.DAEMON, False)),
         ("--port=99 rsync://h/m d", (None, "h", 99, ("m",), "d", Way.DAEMON, False)),
-        ("h::m ::n", (None, "h", 873, ("m", "n"), None, Way.DAEMON, False)),
+        ("--list-only h::m ::n", (None, "h", 873, ("m", "n"), None, Way.DAEMON, False)),
         ("a b h::m", (None, "h", 873, ("a", "b"), "m", Way.DAEMON, True)),
         ("a rsync://u@[::1]:8/m/p", ("u", "::1", 8, ("a",), "m/p", Way.DAEMON, True)),
         ("h:p d", (None, "h", 0, ("p",), "d", Way.SHELL, False)),
@@ -111,6 +111,13 @@ def test_empty_destination_of_a_pull_is_refused_before_it_connects() -> None:
     assert target_of('--old-args h::m ""').destination == "."
 
 
+@pytest.mark.parametrize("line", ["h::m ::n", "h:p :q"])
+def test_remote_arguments_alone_are_refused(line: str) -> None:
+    with pytest.raises(PrsyncError, match="No destination") as caught:
+        target_of(line)
+    assert caught.value.code == 1
+
+
 def test_no_argument_at_all_is_refused() -> None:
     with pytest.raises(PrsyncError, match="no source given"):
         target_of("-a")
@@ -135,6 +142,8 @@ def test_arguments_are_refused_where_this_rsync_refuses_them(tmp_path: pathlib.P
         words = [chance.choice(WORDS) for _ in range(chance.choice((1, 2, 2, 3, 3, 4)))]
         if words[-1] == '""' and host_and_path(words[0]):
             words[-1] = "d"  # stock rsync notices an empty destination of a pull when it has the file list
+        if len(words) > 1 and words[-1].startswith(":") and host_and_path(words[0]):
+            words.append("--list-only")  # else stock rsync takes the last remote path for a local one
         options = [chance.choice(("-n", "-n", f"-e{shell}", "--port=8"))]
         line = " ".join([*options, *words])
         command = [RSYNC, *options, *("" if word == '""' else word for word in words)]
