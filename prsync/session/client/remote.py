@@ -56,9 +56,7 @@ class Remote:
         to = remote_shell.Destination(target.host, target.user, options.address_family, is_daemon)
         words = list(remote_shell.DAEMON_ARGUMENTS) if is_daemon else shell_arguments(options, self._remote_paths)[0]
         command = remote_shell.command_line(self._run.route.shell, to, options.rsync_path, words)
-        environment = dict(self._run.route.environment)
-        if is_daemon and target.port:
-            environment["RSYNC_PORT"] = str(target.port)
+        environment = remote_shell.shell_environment(self._run.route.environment, target.port if is_daemon else None)
         blocking = remote_shell.takes_blocking_output(command, options.blocking_io)
         self._shell = remote_shell.start(command, environment, blocking)
         self._close = self._shell.close
