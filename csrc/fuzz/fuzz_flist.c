@@ -1,11 +1,11 @@
-/* File lists of a sender. Head: protocol, options (three bytes), bytes fed at a time (0: all). The first list, then sub-lists
+/* File lists of a sender. Head: protocol (128: an old one), options (three bytes), bytes fed at a time (0: all). The first list, then sub-lists
  * of whatever directories there are. */
 #include "fuzz_tools.h"
 #include "filelist/flist.h"
 
 static void set_options(ps_opts *o, const u8 *head) {
     o->role = PS_ROLE_RECEIVER;
-    o->protocol = 30 + head[0] % 3;
+    o->protocol = (head[0] & 128 ? 27 : 30) + head[0] % 128 % 3;
     o->am_root = 1;
     o->implied_dirs = 1;
     o->recurse = !(head[1] & 1);
@@ -13,18 +13,18 @@ static void set_options(ps_opts *o, const u8 *head) {
     o->perms = o->times = !(head[1] & 4);
     o->owner = o->group = !(head[1] & 8);
     o->devices = o->specials = !(head[1] & 16);
-    o->inc_recurse = head[1] >> 5 & 1;
+    o->inc_recurse = o->protocol >= 30 && head[1] >> 5 & 1;
     o->safe_flist = !(head[1] & 64);
     o->varint_flist_flags = o->protocol > 30 && !(head[1] & 128);
     o->hard_links = head[2] & 1;
     o->checksum = head[2] >> 1 & 1;
     o->relative = head[2] >> 2 & 1;
     o->numeric_ids = head[2] >> 3 & 1;
-    o->id0_names = head[2] >> 4 & 1;
+    o->id0_names = o->protocol >= 30 && head[2] >> 4 & 1;
     o->munge_links = head[2] >> 5 & 1;
     o->prune_empty_dirs = head[2] >> 6 & 1;
     o->dirs = head[2] >> 7 & 1;
-    o->file_sum = o->xfer_sum = head[3] & 1 ? PS_SUM_MD5 : PS_SUM_XXH128;
+    o->file_sum = o->xfer_sum = o->protocol < 30 ? PS_SUM_MD4_SEEDED : head[3] & 1 ? PS_SUM_MD5 : PS_SUM_XXH128;
     o->atimes = head[3] >> 1 & 1;
     o->verbose = 2;
     o->max_size = o->min_size = -1;

@@ -1,5 +1,5 @@
 /* A sender's side of a session, at a receiver with an old copy: list, replies, messages, digest answers. Head: options (two
- * bytes), bytes fed at a time (0: all), the least number of bytes given before the next (u16). Then the multiplexed stream. */
+ * bytes), bytes fed at a time (0: all), an old protocol (1: 27 to 3: 29; 0: none), nothing yet. Then the multiplexed stream. */
 #include "fuzz_tools.h"
 #include "api/receiving_api.h"
 #include "api/swarm_api.h"
@@ -40,10 +40,12 @@ static void set_options(ps_opts *o, const u8 *head) {
     o->itemize = o->verbose = head[1] >> 4 & 1;
     o->backup = head[1] >> 5 & 1;
     o->protocol -= (head[1] >> 6) % 3;
+    if (head[3]) o->protocol = 27 + (head[3] - 1) % 3;
+    if (head[3]) o->inc_recurse = o->swarm = 0;
     o->safe_flist = o->proper_seed_order = o->receiver_symlink_times = 1;
     o->varint_flist_flags = o->id0_names = o->protocol > 30;
     o->recurse = o->links = o->perms = o->times = o->specials = o->implied_dirs = 1;
-    o->xfer_sum = o->file_sum = PS_SUM_XXH128;
+    o->xfer_sum = o->file_sum = head[3] ? PS_SUM_MD4_SEEDED : PS_SUM_XXH128;
     o->compress_level = INT32_MIN;
     o->max_size = o->min_size = o->max_delete = o->super = o->whole_file = -1;
 }

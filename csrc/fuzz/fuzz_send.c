@@ -1,5 +1,5 @@
 /* A client's requests to a sender over a small tree: replies, or a refusal, never more output than the requests can ask for.
- * First byte: protocol and recursion; second: options; third: compression kind; fourth: bytes fed at a time (0: all). */
+ * First byte: protocol (with 16 to 48 an old one) and recursion; second: options; third: compression kind; fourth: bytes fed at a time (0: all). */
 #include "filelist/lister.h"
 #include "api/flist_api.h"
 #include "api/sending_api.h"
@@ -61,11 +61,12 @@ static bool run(ps_ctx *c, ps_send *s) {
 static void set_options(ps_opts *o, const uint8_t *data) {
     o->role = PS_ROLE_SENDER;
     o->am_server = o->implied_dirs = o->recurse = o->times = o->proper_seed_order = 1;
-    o->xfer_sum = o->file_sum = PS_SUM_XXH3;
+    bool old = data[0] & 0x30;
+    o->xfer_sum = o->file_sum = old ? PS_SUM_MD4_SEEDED : PS_SUM_XXH3;
     o->max_size = o->min_size = -1;
-    o->protocol = 30 + (data[0] & 3) % 3;
-    o->inc_recurse = data[0] >> 2 & 1;
-    o->safe_flist = 1;
+    o->protocol = old ? 26 + (data[0] >> 4 & 3) : 30 + (data[0] & 3) % 3;
+    o->inc_recurse = !old && data[0] >> 2 & 1;
+    o->safe_flist = !old;
     o->dry_run = (data[1] & 7) == 7;
     o->inplace = data[1] >> 3 & 1;
     o->append = (data[1] >> 4 & 3) % 3;

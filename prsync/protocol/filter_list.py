@@ -25,6 +25,7 @@ class FilterTraits(NamedTuple):
     delete_excluded: bool = False
     prune_empty_dirs: bool = False
     cvs_exclude: bool = False
+    partial_dir: bytes = b""  # a client's relative --partial-dir, which is excluded
 
     @property
     def receiver_wants_list(self) -> bool:
@@ -38,6 +39,9 @@ def client_filter_list(parser: FilterParser, traits: FilterTraits) -> bytes:
     Raises ProtocolVersionError for rules that the remote's protocol cannot express.
     """
     parser.protocol = traits.protocol  # known only now; what -C adds depends on it
+    if traits.partial_dir:
+        perishable = 0 if traits.am_sender and traits.protocol < 30 else syntax.PERISHABLE
+        parser.rules.append(Rule(syntax.DIRECTORY | perishable, traits.partial_dir))
     silent = traits.am_sender and not traits.receiver_wants_list
     if traits.cvs_exclude and traits.am_sender:
         if traits.protocol >= 29:

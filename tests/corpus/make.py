@@ -23,6 +23,7 @@ from prsync.engine.fetch import Memory, RsyncdFetch  # noqa: E402
 from prsync.engine.flist import FileLists, Lister, Root, Tap  # noqa: E402
 from prsync.engine.index import DigestIndex  # noqa: E402
 from prsync.engine.native import ffi, lib  # noqa: E402
+from prsync.engine.receiving import Receiving  # noqa: E402
 from prsync.engine.sending import Send  # noqa: E402
 from prsync.protocol.frames import Bye, Hello, Lease, LeaseStep, encode_frame  # noqa: E402
 
@@ -86,21 +87,24 @@ def make_flist(folder: pathlib.Path) -> None:
     """The heads say what fuzz_flist.c: set_options makes of them."""
     root = folder / "list"
     list_tree(root)
-    for protocol in (30, 31, 32):
+    for protocol in range(27, 33):
+        old = protocol < 30
         for first, second, third in ((0, 0, 0), (32, 1, 0), (8, 3, 1), (0, 0x11, 0), (32, 0x18, 0)):
+            if old and first & 32:
+                continue
             made = context(
                 role=lib.PS_ROLE_SENDER, am_root=1, protocol=protocol, recurse=1, links=1, perms=1, times=1,
                 devices=1, specials=1, owner=int(not first & 8), group=int(not first & 8), inc_recurse=first >> 5 & 1,
                 varint_flist_flags=int(protocol > 30), hard_links=second & 1, checksum=second >> 1 & 1,
-                numeric_ids=second >> 3 & 1, id0_names=second >> 4 & 1,
-                file_sum=lib.PS_SUM_MD5 if third & 1 else lib.PS_SUM_XXH128,
+                numeric_ids=second >> 3 & 1, id0_names=int(not old) & second >> 4,
+                file_sum=lib.PS_SUM_MD4_SEEDED if old else lib.PS_SUM_MD5 if third & 1 else lib.PS_SUM_XXH128,
             )  # fmt: skip
             lists = FileLists(made)
             lister = Lister(lists, Root.open(made, bytes(root)))
             lister.argument(b".")
             tap = Tap(lister)
             data = tap.first()
-            head = bytes([protocol - 30, first, second, third, 0])
+            head = bytes([128 | protocol - 27 if old else protocol - 30, first, second, third, 0])
             write("flist", f"{protocol}-{first}-{second}-{third}", head + data)
     write("flist", "by-bytes", head[:4] + b"\1" + data)
 
@@ -166,6 +170,47 @@ def make_pull(folder: pathlib.Path) -> None:
             for first, second in ((1 << 2 | inc, 8), (3 << 2 | 32 | 64 | inc, 16 | 32), (0x80 | inc, 16)):
                 if not swarm:
                     write("pull", f"{'inc' if inc else 'whole'}-{first}-{second}", bytes([first, second, 0, 0, 0]) + said)
+
+
+def old_session(folder: pathlib.Path, protocol: int) -> tuple[bytes, bytes]:
+    """What a server that sends and a client that receives say to each other in an older protocol."""
+    shared = {"protocol": protocol, "recurse": 1, "links": 1, "perms": 1, "times": 1, "specials": 1, "safe_flist": 0,
+              "xfer_sum": lib.PS_SUM_MD4_SEEDED, "file_sum": lib.PS_SUM_MD4_SEEDED, "whole_file": -1}  # fmt: skip
+    serving = context(role=lib.PS_ROLE_SENDER, am_server=1, **shared)
+    lists, tree = FileLists(serving), Root.open(serving, bytes(folder / "tree"))
+    lister = Lister(lists, tree)
+    lister.argument(b".")
+    send = Send(serving, lists, lister, tree)
+    receiving = Receiving(context(role=lib.PS_ROLE_RECEIVER, max_delete=-1, **shared), bytes(folder / f"old{protocol}"))
+    said, asked = bytearray(), bytearray()
+    for _ in range(200):
+        while send.step() in (Status.OK, Status.FULL):
+            pass
+        part = bytes(send.out())
+        send.sent(len(part))
+        said += part
+        receiving.buffer[: len(part)] = part
+        if part:
+            receiving.feed(len(part))
+        while (status := receiving.step()) in (Status.OK, Status.FULL):
+            pass
+        out = bytes(receiving.output())
+        receiving.sent(len(out))
+        asked += out
+        if out:
+            send.feed(out)
+        if status is Status.DONE:
+            return bytes(said), bytes(asked)
+    raise AssertionError("the session does not end")
+
+
+def make_old(folder: pathlib.Path) -> None:
+    for number, protocol in enumerate((27, 28, 29)):
+        old_copy(folder / f"old{protocol}")
+        said, asked = old_session(folder, protocol)
+        for step in (0, 200):
+            write("pull", f"old-{protocol}-{step}", bytes([0, 0, step, number + 1, 0]) + said)
+            write("send", f"old-{protocol}-{step}", bytes([number + 1 << 4, 0, 0, step]) + asked)
 
 
 # ---- the extension ----------------------------------------------------------------------------
@@ -292,6 +337,7 @@ def main() -> None:
         make_flist(folder)
         make_rules()
         make_pull(folder)
+        make_old(folder)
         make_peer(folder)
         make_fetch(folder)
         make_index(folder)

@@ -267,6 +267,16 @@ def test_client_filter_list_old_protocol_refuses_modern_rules() -> None:
         sent([b": .r"], PULL._replace(protocol=28))
 
 
+@pytest.mark.parametrize("protocol", [32, 30, 29, 28])
+def test_client_filter_list_excludes_the_partial_directory(protocol: int) -> None:
+    pulls, pushes = (
+        client_filter_list(parser(), traits._replace(protocol=protocol, partial_dir=b".part", delete_mode=True))
+        for traits in (PULL, PUSH)
+    )
+    rule = {True: b"-p .part/", False: b"- .part/"}[protocol >= 30] if protocol >= 29 else b".part/"
+    assert pulls == pushes == len(rule).to_bytes(4, "little") + rule + bytes(4)
+
+
 def test_client_filter_list_marks_one_sided_rules_for_the_matcher() -> None:
     p = parser(delete_excluded=False)
     for text in (b"- a", b"H b", b"P c", b"-rs d", b": .r", b":- .q"):

@@ -11,7 +11,7 @@ from prsync.errors import UsageError
 from prsync.options.model import Options, as_bytes
 from prsync.privileges import open_trusted
 from prsync.protocol.filter_list import FilterTraits
-from prsync.protocol.filter_syntax import DIRECTORY, PERISHABLE, CvsSources, Rule
+from prsync.protocol.filter_syntax import CvsSources
 from prsync.protocol.filters import FilterParser
 from prsync.session.client.run import Run
 
@@ -27,11 +27,8 @@ def parse_rules(options: Options, cvs: Callable[[], CvsSources]) -> FilterParser
         am_sender=bool(options.am_sender),
     )
     for kind, text in options.rules:
-        raw = as_bytes(text)
-        if kind == "partial_dir":
-            parser.rules.append(Rule(DIRECTORY | PERISHABLE, raw.rstrip(b"/") or raw))
-        else:
-            getattr(parser, kind)(raw)
+        if kind != "partial_dir":
+            getattr(parser, kind)(as_bytes(text))
     return parser
 
 
@@ -54,6 +51,7 @@ def traits(options: Options, protocol: int) -> FilterTraits:
         delete_excluded=bool(options.delete_excluded),
         prune_empty_dirs=bool(options.prune_empty_dirs),
         cvs_exclude=bool(options.cvs_exclude),
+        partial_dir=b"".join(as_bytes(text).rstrip(b"/") for kind, text in options.rules if kind == "partial_dir"),
     )
 
 
