@@ -139,6 +139,15 @@ def negotiate(context: Context, info: str) -> None:
     options = context.options
     write_all(struct.pack("<i", 32))
     options.protocol = min(32, struct.unpack("<i", read_exactly(4))[0])
+    if options.protocol < 30:
+        options.inc_recurse = 0
+        if options.xfer_sum == lib.PS_SUM_MD5:  # none was chosen
+            options.xfer_sum = options.file_sum = lib.PS_SUM_MD4_SEEDED
+        if options.delete_mode == lib.PS_DELETE_DURING:
+            options.delete_mode = lib.PS_DELETE_BEFORE
+        options.checksum_seed = 12345
+        write_all(struct.pack("<i", options.checksum_seed))
+        return
     inc = "i" in info and options.recurse and options.inc_recurse >= 0
     if options.role == lib.PS_ROLE_RECEIVER:  # compat.c: allow_inc_recurse
         inc = inc and options.delete_mode not in (lib.PS_DELETE_BEFORE, lib.PS_DELETE_AFTER)
@@ -159,12 +168,15 @@ def negotiate(context: Context, info: str) -> None:
     write_all(struct.pack("<i", options.checksum_seed))
 
 
-def read_filters() -> tuple[list[bytes], bytes]:
-    """Takes the client's filter list off the multiplexed input: its rules, and what lies behind it as a stream again."""
+def read_filters(plain: bool) -> tuple[list[bytes], bytes]:
+    """Takes the client's filter list off its input: its rules, and what lies behind it as a stream again. plain: the input is
+    not multiplexed."""
     data = b""
 
     def more(count: int) -> None:
         nonlocal data
+        if plain:
+            data += read_exactly(count - len(data)) if len(data) < count else b""
         while len(data) < count:
             word = struct.unpack("<I", read_exactly(4))[0]
             part = read_exactly(word & 0xFFFFFF)
@@ -177,7 +189,7 @@ def read_filters() -> tuple[list[bytes], bytes]:
         more(4 + size)
         rule, data = data[4 : 4 + size], data[4 + size :]
         if not size:
-            return rules, struct.pack("<I", 7 << 24 | len(data)) + data if data else b""
+            return rules, struct.pack("<I", 7 << 24 | len(data)) + data if data and not plain else data
         rules.append(rule)
 
 

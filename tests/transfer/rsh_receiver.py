@@ -38,7 +38,8 @@ def serve(words: list[str]) -> int:
     rsh_peer.negotiate(context, rsh_peer.set_options(context, words))
     options = context.options
     # exclude.c:recv_filter_list, receiver_wants_list: a sender has no rules for a receiver that deletes nothing.
-    received, first = rsh_peer.read_filters() if options.delete_mode or options.prune_empty_dirs else ([], b"")
+    wanted = options.delete_mode or options.prune_empty_dirs
+    received, first = rsh_peer.read_filters(context.input_is_plain) if wanted else ([], b"")
     parser = FilterParser(read_file, protocol=context.options.protocol, am_sender=False)
     for rule in received:
         parser.received(rule)

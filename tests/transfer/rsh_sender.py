@@ -22,7 +22,7 @@ def serve(words: list[str]) -> int:
     context = rsh_peer.new_context(lib.PS_ROLE_SENDER)
     context.set_string(lib.PS_STR_CURR_DIR, b"/")
     rsh_peer.negotiate(context, rsh_peer.set_options(context, words))
-    rules, first = rsh_peer.read_filters()
+    rules, first = rsh_peer.read_filters(context.input_is_plain)
     assert not rules, "the tests send no filter rules"
     lists, root = FileLists(context), Root.open(context, b"/")
     lister = Lister(lists, root)

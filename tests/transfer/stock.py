@@ -66,16 +66,21 @@ def handshake(
     connection.sendall(b"m\n")
     while (answer := read_line(connection)) != "@RSYNCD: OK":
         assert not answer.startswith("@ERROR"), answer
-    words = ["--server", "--sender", f"-{letters}e.iLsfxCIvu", *arguments]
-    connection.sendall(b"".join(word.encode() + b"\0" for word in words) + b"\0")
+    words = ["--server", "--sender", f"-{letters}e.iLsfxCIvu" if protocol >= 30 else f"-{letters}", *arguments]
+    end = b"\0" if protocol >= 30 else b"\n"
+    connection.sendall(b"".join(word.encode() + end for word in words) + end)
     agree(connection, context, protocol, checksum)
 
 
 def agree(connection: socket.socket, context: Context, protocol: int, checksum: bytes) -> None:
     """compat.c:setup_protocol at the client, once the protocol is known."""
-    flags = read_varint(connection)
     options = context.options
     options.protocol = protocol
+    if protocol < 30:
+        options.xfer_sum = options.file_sum = lib.PS_SUM_MD4_SEEDED
+        options.checksum_seed = int.from_bytes(read_exactly(connection, 4), "little", signed=True)
+        return
+    flags = read_varint(connection)
     options.inc_recurse = flags & 1
     options.receiver_symlink_times = flags >> 1 & 1
     options.safe_flist = flags >> 3 & 1
@@ -193,3 +198,9 @@ def same_trees(one: pathlib.Path, two: pathlib.Path) -> str:
     assert RSYNC
     found = subprocess.run([RSYNC, "-aHcni", "--delete", f"{one}/", f"{two}/"], capture_output=True, text=True, check=True)
     return found.stdout
+
+
+def lost_links(differences: str, protocol: int) -> str:
+    """The differences without those that protocol 27 must leave: it knows hard links of regular files only."""
+    known = ("hS", "hL") if protocol < 28 else ()
+    return "".join(line + "\n" for line in differences.splitlines() if not line.startswith(known))

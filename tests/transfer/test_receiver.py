@@ -73,7 +73,7 @@ def leftovers(root: Path) -> list[str]:
     return sorted(str(p.relative_to(root)) for p in root.rglob(".*.??????"))
 
 
-@pytest.mark.parametrize("protocol", [30, 31, 32])
+@pytest.mark.parametrize("protocol", range(27, 33))
 @pytest.mark.parametrize("recursion", [(), ("--no-inc-recursive",)])
 def test_pull_into_new_directory_equals_source(
     daemon: StockDaemon, tree: Path, tmp_path: Path, protocol: int, recursion: tuple[str, ...]
@@ -141,10 +141,11 @@ class Flip:
             at = data.find(self.mark, at + 1)
 
 
-def test_pull_damaged_once_is_sent_again(daemon: StockDaemon, tree: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", [32, 30, 29, 28, 27])
+def test_pull_damaged_once_is_sent_again(daemon: StockDaemon, tree: Path, tmp_path: Path, protocol: int) -> None:
     (tree / "marked").write_bytes(b"A mark that is found in the stream." + pattern(5000))
     flip = Flip(b"A mark that is found")
-    outcome = stock.pull(daemon, tmp_path / "dst", change=flip, setup=options(info_name=1))
+    outcome = stock.pull(daemon, tmp_path / "dst", change=flip, setup=options(info_name=1), protocol=protocol)
     assert flip.done == 1
     assert outcome.code == 0
     assert (lib.PS_LOG_WARNING, b"WARNING: marked failed verification -- update discarded (will try again).\n") in outcome.log
