@@ -9,7 +9,7 @@
 #define PS_LIMIT_ID_NAME 255          /* bytes of a user's or group's name */
 #define PS_LIMIT_IDS 1000000          /* users or groups of one transfer */
 #define PS_LIMIT_BLOCK_LENGTH 131072  /* bytes of a block, protocol 30 and later */
-#define PS_LIMIT_OLD_BLOCK_LENGTH (16 << 20) /* the same before protocol 30: rsync's rule goes beyond it from 256 TiB on */
+#define PS_LIMIT_OLD_BLOCK_LENGTH 16777216 /* the same before protocol 30: rsync's rule goes beyond it from 256 TiB on */
 #define PS_LIMIT_CHECKSUM 64          /* bytes of the longest digest */
 #define PS_LIMIT_BLOCKS 67108864      /* blocks of one file */
 #define PS_LIMIT_VSTRING 4095         /* bytes of a vstring */
