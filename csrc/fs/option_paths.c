@@ -56,7 +56,8 @@ int option_parent(const ps_ctx *c, const ps_root *r, const char *path, const cha
     if (!c->module) return open_trusted_parent(start(r), path, base);
     const char *slash = strrchr(path, '/');
     *base = slash ? slash + 1 : path;
-    if (!**base || strcmp(*base, "..") == 0 || strcmp(*base, ".") == 0) {
+    if (strcmp(*base, ".") == 0) return option_open(c, r, path, O_PATH | O_DIRECTORY, false); /* of an alternate destination itself */
+    if (!**base || strcmp(*base, "..") == 0) {
         errno = EINVAL;
         return -1;
     }
@@ -87,5 +88,10 @@ int option_stat(const ps_ctx *c, const ps_root *r, const char *path, struct stat
     if (fd < 0) return -1;
     int status = fstat(fd, st);
     close(fd);
+    size_t n = strlen(path);
+    if (status == 0 && n && path[n - 1] == '/' && !S_ISDIR(st->st_mode)) {
+        errno = ENOTDIR;
+        return -1;
+    }
     return status;
 }

@@ -209,7 +209,7 @@ static int check_alternates(ps_ctx *c, const ps_root *root) {
         char *dir = c->alt_dirs[i];
         size_t n = strlen(dir);
         if (n > 1 && dir[n - 1] == '/') dir[n - 1] = 0;
-        if (*dir != '/' && !c->module) {
+        if (*dir != '/' && !(c->module && !root_whole(c->module))) {
             const char *rest = dir;
             char *slash = strrchr(base, '/');
             bool up = c->o.dry_run > 1 && slash && strncmp(dir, "../", 3) == 0;
@@ -278,18 +278,21 @@ static int keep_below(ps_ctx *c, int which) {
     return ps_ctx_set_string(c, which, out, n + slash);
 }
 
-static int options_rejected(ps_ctx *c) { return ps_fail(c, 1, 0, "Your options have been rejected by the server."); }
+static int options_rejected(ps_ctx *c, bool early) {
+    return ps_fail(c, early ? 4 : 1, 0, "%sYour options have been rejected by the server.", early ? "rsync: " : "");
+}
 
 /* main.c:do_server_recv, options.c: places that the daemon's rules exclude. */
 static int check_options(ps_ctx *c, ps_rules *rules) {
     static const int paths[] = {PS_STR_TEMP_DIR, PS_STR_BACKUP_DIR, PS_STR_PARTIAL_DIR};
     if (!rules || !rules_any_daemon(rules)) return PS_OK;
     for (u32 i = 0; i < c->alt_count; i++)
-        if (excluded(c, rules, c->alt_dirs[i])) return options_rejected(c);
+        if (excluded(c, rules, c->alt_dirs[i])) return options_rejected(c, false);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         const char *path = ps_str(c, paths[i]);
         bool everywhere = paths[i] == PS_STR_PARTIAL_DIR && path && *path != '/'; /* a directory beside each file */
-        if (path && !everywhere && (!*path || excluded(c, rules, path))) return options_rejected(c);
+        if (path && !everywhere && (!*path || excluded(c, rules, path)))
+            return options_rejected(c, paths[i] != PS_STR_PARTIAL_DIR); /* rsync finds these while it reads the options */
     }
     return PS_OK;
 }

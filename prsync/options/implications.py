@@ -127,6 +127,8 @@ def _compression(state: _State) -> None:
     values["compress_choice"] = choice
     if not values["do_compression"] and values["compress_level"] != NOT_SPECIFIED_LEVEL:
         values["do_compression"] = COMPRESS_AUTO
+    if values["do_compression"]:
+        state.reader.imply("compress")
 
 
 def _what(state: _State) -> None:
@@ -166,10 +168,26 @@ def _deletion(state: _State) -> None:
     values = state.values
     if values["delete_before"] + bool(values["delete_during"]) + values["delete_after"] > 1:
         raise UsageError("rsync: You may not combine multiple --delete-WHEN options.")
-    if values["delete_before"] or values["delete_during"] or values["delete_after"] or values["delete_excluded"]:
+    chosen = bool(values["delete_before"] or values["delete_during"] or values["delete_after"])
+    if chosen or values["delete_excluded"]:
         values["delete_mode"] = 1
+    if values["delete_mode"] and not chosen:
+        _choose_when(state)
     if not values["xfer_dirs"] and values["delete_mode"]:
         raise UsageError("rsync: --delete does not work without --recursive (-r) or --dirs (-d).")
+    if values["delete_mode"] or values["missing_args"] == 2 or (values["remove_source_files"] and values["am_sender"]):
+        state.reader.imply("delete")
+
+
+def _choose_when(state: _State) -> None:
+    """Where a daemon refuses one way of --delete, the other is taken."""
+    reader, values = state.reader, state.values
+    if reader.refuses("delete-before"):
+        if reader.refuses("delete-during"):
+            reader.imply("delete-before")
+        values["delete_during"] = 1
+    elif reader.refuses("delete-during"):
+        values["delete_before"] = 1
 
 
 def _backups(state: _State) -> None:
@@ -242,6 +260,8 @@ def _update_in_place(state: _State) -> None:
         values["inplace"] = 1
     if values["write_devices"]:
         values["inplace"] = 1
+    if values["append_mode"] or values["write_devices"]:
+        state.reader.imply("inplace")
     if values["delay_updates"] and values["partial_dir"] is None:
         values["partial_dir"] = DELAYED_PARTIAL_DIR
     if values["inplace"]:
@@ -249,12 +269,15 @@ def _update_in_place(state: _State) -> None:
             first = "append" if values["append_mode"] else "inplace"
             second = "delay-updates" if values["delay_updates"] else "partial-dir"
             raise UsageError(f"rsync: --{first} cannot be used with --{second}")
+        state.reader.imply("partial")
         values["keep_partial"] = 0
         return
     if values["keep_partial"] and values["partial_dir"] is None and not state.server:
         values["partial_dir"] = state.reader.environment.get("RSYNC_PARTIAL_DIR") or None
     if values["partial_dir"] is not None:
         values["partial_dir"] = clean_name(values["partial_dir"])
+        if values["partial_dir"] is None:
+            state.reader.imply("partial")
         values["keep_partial"] = 1
     if values["partial_dir"] and not values["partial_dir"].startswith("/") and not state.server:
         state.reader.rules.append(RuleArgument("partial_dir", values["partial_dir"]))

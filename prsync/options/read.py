@@ -15,6 +15,7 @@ MAX_BASIS_DIRS = 20
 BLOCK_SIZE_MAX = 1 << 17
 MAX_ALLOC_LEAST, MAX_ALLOC_DEFAULT = 1 << 20, 1 << 30
 REMOTE = "on remote machine: "
+ARCHIVE_PARTS = "rdlptgoD"  # of which one that is refused has -a refused
 
 
 class Index:
@@ -94,6 +95,11 @@ class Words:
         return self.words[self.at - 1]
 
 
+def _refusal(row: Row) -> UsageError:
+    short = f" (-{row.short})" if row.short else ""
+    return UsageError(f"rsync: The server is configured to refuse --{row.long}{short}")
+
+
 class Reader:
     """Collects what the options store, in fields of Options, and runs their actions."""
 
@@ -154,8 +160,7 @@ class Reader:
 
     def take(self, row: Row, value: str | None, words: Words) -> None:
         if row in self.refused:
-            short = f" (-{row.short})" if row.short else ""
-            raise UsageError(f"rsync: The server is configured to refuse --{row.long}{short}")
+            raise _refusal(row)
         if (row.server if self.server else row.support) == table.NO:
             self.unsupported = self.unsupported or row
         if row.kind == table.FLAG:
@@ -174,6 +179,15 @@ class Reader:
             getattr(self, f"do_{row.dest}")(value or "")
         if row.action:
             getattr(self, f"do_{row.action}")()
+
+    def refuses(self, option: str) -> bool:
+        return any(row.long == option for row in self.refused)
+
+    def imply(self, *options: str) -> None:
+        """What was given implies these. Raises UsageError where a daemon refuses one of them."""
+        for row in table.ROWS:
+            if row in self.refused and row.long in options:
+                raise _refusal(row)
 
     def count(self, name: str) -> None:
         self.values[name] = self.get(name) + 1
@@ -224,6 +238,7 @@ class Reader:
             self.values["open_noatime"] = 1
 
     def do_archive(self) -> None:
+        self.imply(*(row.long for row in table.ROWS if row.short and row.short in ARCHIVE_PARTS))
         self.values["recurse"] = self.get("recurse") or 1
         for name in ("links", "perms", "mtimes", "gid", "uid", "devices", "specials"):
             self.values[f"preserve_{name}"] = 1
@@ -250,6 +265,8 @@ class Reader:
         self.values["old_style_args"] = max(self.values.get("old_style_args", 0), 0) + 1
 
     def do_partial_progress(self) -> None:
+        self.imply("partial")
+        self.imply("progress")
         self.values.update(do_progress=1, keep_partial=1)
 
     def do_per_directory_filter(self) -> None:

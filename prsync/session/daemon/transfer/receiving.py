@@ -36,7 +36,7 @@ class ReceiverJob:
     def prepare(self, source: MuxInput) -> None:
         """Reads the filter list, puts the names of a --files-from into the output. Raises PrsyncError, Hangup."""
         rules = client_rules(self.site, self.context, self.options, source)
-        destination = next(self.site.arguments(self.paths, self.options, rules.daemon_excludes), b".")
+        destination = self.site.destination(self.paths, self.options, rules.daemon_excludes)
         names = None if self.options.files_from is None else self._forwarded_names(rules, self.options.files_from)
         self.before = source.rest()
         self.pump = Receiver(self.context, destination, self.site.log, None, rules.handle, self.site.confines(self.context))

@@ -36,7 +36,10 @@ class Site(Protocol):
     def root(self, context: Context) -> Root: ...
 
     def arguments(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded | None) -> Iterator[bytes]:
-        """A sender's source arguments, or a receiver's destination, wildcards expanded."""
+        """A sender's source arguments, wildcards expanded."""
+
+    def destination(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded) -> bytes:
+        """A receiver's."""
 
     def read_file(self, name: bytes) -> bytes:
         """A file that the client names: of merge rules, of names. Raises OSError."""
@@ -118,6 +121,12 @@ class ModuleSite:
             for part in split_at_module(argument, module, bool(options.protect_args)):
                 yield from expander.expand(clean_path(part, keep_dot_dirs=relative))
 
+    def destination(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded) -> bytes:
+        found = next(self.arguments(paths, options, excluded), b".")
+        if not self.alone:
+            return found
+        return b"/" if found == b"." else b"/" + found  # as messages show what is in the root of a chroot
+
     def read_file(self, name: bytes) -> bytes:
         number = open_beneath(self.entered.root, clean_path(name, keep_dot_dirs=False), os.O_RDONLY)
         return read_bounded(number)
@@ -125,12 +134,12 @@ class ModuleSite:
     def read_names(self, name: bytes, rules: RuleSet) -> bytes:
         path = clean_path(name, keep_dot_dirs=False)
         if self.rules and rules.daemon_excludes_path(path):
-            raise PrsyncError("The server is configured to refuse --files-from of that file", ExitCode.UNSUPPORTED)
+            raise PrsyncError("rsync: Your options have been rejected by the server.", ExitCode.UNSUPPORTED)
         try:
             return self.read_file(path)
         except OSError as error:
             shown = path.decode("utf-8", "surrogateescape")
-            raise PrsyncError(f"failed to open files-from file {shown}: {error.strerror}", ExitCode.UNSUPPORTED) from error
+            raise PrsyncError(f"rsync: failed to open files-from file {shown}: {error.strerror}", ExitCode.UNSUPPORTED) from error
 
     def name_of_list(self, name: bytes, relative: bool) -> bytes:
         return clean_path(name, keep_dot_dirs=relative)
