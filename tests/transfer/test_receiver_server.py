@@ -168,7 +168,7 @@ def test_daemon_refuses_what_its_rules_hide(module: Module) -> None:
     into = module.push("hid/den", "-rt", RSH_RECEIVER_HIDE="hidden /hid")
     assert into.returncode == 3 and 'ERROR: daemon has excluded destination "hid/den' in into.stderr
     backups = module.push("place", "-rtb", "--backup-dir=/hid", RSH_RECEIVER_HIDE="hidden /hid")
-    assert backups.returncode == 1 and "Your options have been rejected by the server.\n" in backups.stderr
+    assert backups.returncode == 4 and "rsync: Your options have been rejected by the server.\n" in backups.stderr
 
 
 def test_daemon_munges_or_tames_links(module: Module) -> None:
