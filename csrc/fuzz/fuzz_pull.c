@@ -1,7 +1,9 @@
 /* A sender's side of a session, at a receiver with an old copy: list, replies, messages, digest answers. Head: options (two
- * bytes), bytes fed at a time (0: all), an old protocol (1: 27 to 3: 29; 0: none), nothing yet. Then the multiplexed stream. */
+ * bytes), bytes fed at a time (0: all), an old protocol (1: 27 to 3: 29; 0: none), who receives (1 a server, 2 a daemon; 4 its
+ * rules hide something). Then the multiplexed stream. */
 #include "fuzz_tools.h"
 #include "api/receiving_api.h"
+#include "api/rules_api.h"
 #include "api/swarm_api.h"
 
 static const char *make_old(char top[64]) {
@@ -73,6 +75,15 @@ static bool work(ps_ctx *c, ps_receiving *p) {
     return false;
 }
 
+/* As a daemon's `exclude = gone small1`. */
+static ps_rules *hiding_rules(ps_ctx *c) {
+    static const char text[] = "gonesmall1";
+    ps_rule_op ops[2] = {{.text_off = 0, .text_len = 4}, {.text_off = 4, .text_len = 6}};
+    ps_rules *rules = ps_rules_new(c);
+    if (!rules || ps_rules_put(rules, PS_RULES_DAEMON, ops, 2, (const uint8_t *)text, sizeof text - 1) != PS_OK) abort();
+    return rules;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static char top[64];
     static const char *path;
@@ -84,9 +95,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     set_options(ps_ctx_opts(c), head);
     if (c->o.backup) ps_ctx_set_string(c, PS_STR_BACKUP_SUFFIX, "~", 1);
     if (head[0] & 64) ps_ctx_set_string(c, PS_STR_PARTIAL_DIR, ".~tmp~", 6);
-    ps_receiving *p = ps_receiving_new(c, NULL, path, strlen(path));
+    bool daemon = head[4] & 2;
+    c->o.am_server = (head[4] & 3) != 0;
+    c->o.am_daemon = daemon;
+    ps_rules *rules = head[4] & 4 ? hiding_rules(c) : NULL;
+    ps_root *module = daemon ? ps_root_open(c, top, false) : NULL;
+    ps_receiving *p = ps_receiving_new(c, rules, daemon ? "dest" : path, daemon ? 4 : strlen(path));
     if (!p) abort();
-    ps_flist_decoder_imply(ps_receiving_decoder(p), "./", 2, false);
+    if (daemon) ps_receiving_confine(p, module);
+    if (!c->o.am_server) ps_flist_decoder_imply(ps_receiving_decoder(p), "./", 2, false);
     size_t step = head[2] ? head[2] : size + 1;
     bool goes_on = work(c, p);
     while (size && goes_on) {
@@ -102,6 +119,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     ps_receiving_abort(p, 20);
     ps_receiving_free(p);
+    if (module) ps_root_free(module);
+    if (rules) ps_rules_free(rules);
     ps_ctx_free(c);
     return 0;
 }

@@ -1,5 +1,6 @@
-/* A client's requests to a sender over a small tree: replies, or a refusal, never more output than the requests can ask for.
- * First byte: protocol (with 16 to 48 an old one) and recursion; second: options; third: compression kind; fourth: bytes fed at a time (0: all). */
+/* A receiver's requests to a sender over a small tree: replies, or a refusal, never more output than the requests can ask for.
+ * First byte: protocol (with 16 to 48 an old one), recursion, and (8) whether the sender is the client; second: options; third:
+ * compression kind; fourth: bytes fed at a time (0: all). */
 #include "filelist/lister.h"
 #include "api/flist_api.h"
 #include "api/sending_api.h"
@@ -60,7 +61,9 @@ static bool run(ps_ctx *c, ps_send *s) {
 
 static void set_options(ps_opts *o, const uint8_t *data) {
     o->role = PS_ROLE_SENDER;
-    o->am_server = o->implied_dirs = o->recurse = o->times = o->proper_seed_order = 1;
+    o->am_server = !(data[0] & 8);
+    o->info_progress = o->info_del = !o->am_server;
+    o->implied_dirs = o->recurse = o->times = o->proper_seed_order = 1;
     bool old = data[0] & 0x30;
     o->xfer_sum = o->file_sum = old ? PS_SUM_MD4_SEEDED : PS_SUM_XXH3;
     o->max_size = o->min_size = -1;
@@ -84,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ps_flists *all = ps_flists_new(c);
     ps_root *root = ps_root_from_fd(c, dup(tree()));
     ps_lister *l = lister_new(c, all, NULL, root);
+    if (!c->o.am_server && lister_from_anywhere(l, "", 0) != PS_OK) abort();
     if (lister_arg(l, ".", 1) != PS_OK) abort();
     ps_send *s = ps_send_new(c, all, l, NULL, root);
     if (!s) abort();

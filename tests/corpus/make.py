@@ -10,10 +10,12 @@ import pathlib
 import struct
 import sys
 import tempfile
+from collections.abc import Callable
 
 ROOT = pathlib.Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "engine"), str(ROOT / "tests" / "transfer")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "engine"), str(ROOT / "tests" / "transfer")]
 
+from both_ends import BothEnds  # noqa: E402
 from flist_tools import varint  # noqa: E402
 from swarm_pair import Mirror, Origin, Pair  # noqa: E402
 
@@ -213,6 +215,54 @@ def make_old(folder: pathlib.Path) -> None:
             write("send", f"old-{protocol}-{step}", bytes([number + 1 << 4, 0, 0, step]) + asked)
 
 
+def note_in(said: bytearray) -> Callable[[bytes], bytes]:
+    def note(data: bytes) -> bytes:
+        said.extend(data)
+        return data
+
+    return note
+
+
+def make_push(folder: pathlib.Path) -> None:
+    """What each end of a push says: the client's sender at a server (fuzz_pull.c), the server's receiver at it (fuzz_send.c)."""
+    pull_tree(folder / "tree")
+    requested = folder / "requested"  # fuzz_send.c: tree
+    for number, name in enumerate(("a", "b", "d/c", "d/e/g", "d/f/h")):
+        put(requested / name, pattern(number * 9000))
+    for inc in (False, True):
+        for protocol in (30, 32):
+
+            def setup(context: Context, protocol: int = protocol) -> None:
+                context.options.xfer_sum = context.options.file_sum = lib.PS_SUM_XXH128
+                context.options.owner = context.options.group = context.options.devices = 0
+                context.options.delete_mode = lib.PS_DELETE_DURING
+
+            old_copy(folder / f"old{inc}{protocol}")
+            ends = BothEnds(folder / "tree", folder / f"old{inc}{protocol}", setup, incremental=inc, protocol=protocol)
+            if protocol == 30:
+                for context in (ends.sending, ends.receiving):
+                    context.options.varint_flist_flags = context.options.id0_names = 0
+            said = bytearray()
+            ends.change = note_in(said)
+            ends.run()
+            for who in (1, 2, 6):
+                head = bytes([lib.PS_DELETE_DURING << 2 | inc, 0 if protocol == 32 else 2 << 6, 0, 0, who])
+                write("pull", f"push-{inc}-{protocol}-{who}", head + said)
+
+            def as_requested(context: Context) -> None:
+                setup(context)
+                context.options.xfer_sum = lib.PS_SUM_XXH3
+
+            target = folder / f"has{inc}{protocol}"
+            put(target / "d" / "e" / "g", pattern(26_000, 1))
+            put(target / "gone", b"x")
+            ends = BothEnds(requested, target, as_requested, incremental=inc, protocol=protocol)
+            answered = bytearray()
+            ends.change_answer = note_in(answered)
+            ends.run()
+            write("send", f"push-{inc}-{protocol}", bytes([8 | inc << 2 | protocol - 30, 0, 0, 0]) + answered)
+
+
 # ---- the extension ----------------------------------------------------------------------------
 
 
@@ -338,6 +388,10 @@ def main() -> None:
         make_rules()
         make_pull(folder)
         make_old(folder)
+
+
+        make_pull(folder / "pull")
+        make_push(folder / "push")
         make_peer(folder)
         make_fetch(folder)
         make_index(folder)

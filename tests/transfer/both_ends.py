@@ -49,7 +49,8 @@ class BothEnds:
         self.receiver = Receiver(
             self.receiving, os.fsencode(target) + b"/", lambda code, text: self.logs["receiver"].append((code, text))
         )
-        self.change: Callable[[bytes], bytes] = lambda data: data
+        self.change: Callable[[bytes], bytes] = lambda data: data  # what the sender says
+        self.change_answer: Callable[[bytes], bytes] = lambda data: data
 
     def _context(self, setup: Setup | None, protocol: int, incremental: bool) -> Context:
         context = push.new_context(setup)
@@ -78,7 +79,7 @@ class BothEnds:
         for _ in range(TURNS):
             ends = [self.sender.run(), self.receiver.run()]
             moved = self._move(self.sender, self.receiver, self.change)
-            moved = self._move(self.receiver, self.sender, lambda data: data) or moved
+            moved = self._move(self.receiver, self.sender, self.change_answer) or moved
             if ends == [Want.NOTHING, Want.NOTHING] and not moved:
                 return
             if Want.NOTHING in ends and not moved and Want.OUTPUT not in ends:
