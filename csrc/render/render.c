@@ -309,7 +309,7 @@ int render_delete(ps_ctx *c, const char *path, u32 mode) {
 int render_deleted(ps_ctx *c, const u8 *data, u32 len) {
     char path[PS_LIMIT_NAME + 1];
     if (len > PS_LIMIT_NAME) return ps_fail(c, 12, 0, "multiplexing overflow %d:%u", PS_MSG_DELETED, len);
-    memcpy(path, data, len);
+    if (len) memcpy(path, data, len);
     path[len] = 0;
     return render_delete(c, path, len && !data[len - 1] ? S_IFDIR : S_IFREG);
 }
