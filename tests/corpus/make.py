@@ -388,9 +388,6 @@ def main() -> None:
         make_rules()
         make_pull(folder)
         make_old(folder)
-
-
-        make_pull(folder / "pull")
         make_push(folder / "push")
         make_peer(folder)
         make_fetch(folder)
