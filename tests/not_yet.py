@@ -14,7 +14,6 @@ NOT_YET: dict[str, str] = {
     "remote of shell-daemon-pull": "prsync --server --daemon is not there yet",
     "remote of shell-daemon-push": "prsync --server --daemon is not there yet",
     "end with the supervisor": "prsyncd's helpers outlive a supervisor that was killed",
-    "local": "prsync does not copy locally yet",
 }
 
 

@@ -39,6 +39,7 @@
 typedef struct ps_opts {
     /* who we are */
     int32_t role, am_server, am_daemon, am_root, protocol;
+    int32_t local;                       /* both sides are this process: a local copy */
     /* negotiated */
     int32_t inc_recurse, safe_flist, avoid_xattr_optim, proper_seed_order, inplace_partial_dir;
     int32_t varint_flist_flags, id0_names, receiver_symlink_times;

@@ -79,7 +79,7 @@ void itemize_string(const ps_opts *o, u32 mode, u32 iflags, char out[12]) {
     if (iflags & PS_ITEM_LOCAL_CHANGE)
         out[0] = iflags & PS_ITEM_XNAME_FOLLOWS ? 'h' : 'c';
     else
-        out[0] = !(iflags & PS_ITEM_TRANSFER) ? '.' : o->role == PS_ROLE_SENDER ? '<' : '>';
+        out[0] = !(iflags & PS_ITEM_TRANSFER) ? '.' : o->role == PS_ROLE_SENDER && !o->local ? '<' : '>';
     out[1] = S_ISLNK(mode)                        ? 'L'
              : S_ISDIR(mode)                      ? 'd'
              : S_ISSOCK(mode) || S_ISFIFO(mode)   ? 'S'

@@ -25,7 +25,7 @@ PASSWORD_BYTES = 511
 def make_run(options: Options, output: Output) -> Run:
     """Raises UsageError and UnsupportedError before anything is connected."""
     environment = os.environ
-    target = _target(options)
+    target = transfer_target(options)
     if options.logfile_name:
         output.open_log(options.logfile_name)
     return Run(
@@ -41,14 +41,6 @@ def make_run(options: Options, output: Output) -> Run:
         started=time.monotonic(),
         cvs_sources=_cvs_sources,
     )
-
-
-def _target(options: Options) -> Target:
-    target = transfer_target(options)
-    if target.way is Way.LOCAL:
-        what = "listing local files" if target.destination is None else "copying between local paths"
-        raise UnsupportedError(f"prsync: {what} is not supported yet")
-    return target
 
 
 def pull_from_daemon(options: Options) -> Target:

@@ -71,6 +71,20 @@ def server_filter_rules(parser: FilterParser, texts: list[bytes], traits: Filter
             parser.filter(b"-C")
 
 
+def local_server_rules(parser: FilterParser, traits: FilterTraits) -> FilterParser:
+    """The receiver's rules of a local copy: the client's, before `client_filter_list` has completed those for the sender."""
+    traits = traits._replace(am_sender=False)
+    parser.protocol = traits.protocol
+    other = parser.for_receiver()
+    if traits.cvs_exclude:
+        other.filter(b":C")
+        other.filter(b"-C")
+    other.rules[:] = [_marked(rule, traits) for rule in other.rules]
+    if any(rule.flags & syntax.CVS and not rule.flags & syntax.MERGE for rule in other.rules):
+        other.cvs_rules[:] = [_marked(rule, traits) for rule in other.cvs_rules]
+    return other
+
+
 def list_is_due(traits: FilterTraits) -> bool:
     """Does the server read a list from the client? am_sender: of the server."""
     return traits.am_sender or traits.receiver_wants_list

@@ -109,6 +109,15 @@ class FilterParser:
         self._per_dir_options = 0
         self._depth = 0
 
+    def for_receiver(self) -> FilterParser:
+        """The rules so far, as the other process of a local copy has them: no rule is read twice."""
+        other = FilterParser(
+            self._read, cvs=self._cvs, protocol=self.protocol, delete_excluded=self.delete_excluded, null_lines=self.null_lines
+        )
+        other.rules, other.cvs_rules = list(self.rules), list(self.cvs_rules)
+        other._cvs_known = self._cvs_known
+        return other
+
     # -- options ------------------------------------------------------------------------------
 
     def filter(self, text: bytes) -> None:

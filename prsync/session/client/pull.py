@@ -17,7 +17,7 @@ from prsync.session.client.output import INFO, WARNING
 from prsync.session.client.remote import Remote
 from prsync.session.client.rules import Prepared, encode_names, traits
 from prsync.session.client.run import Run
-from prsync.session.client.transfer import ClientTransfer, wishes_of
+from prsync.session.client.transfer import RemoteTransfer, wishes_of
 from prsync.session.context import fill_context
 from prsync.transfer.receiver import Receiver
 
@@ -44,7 +44,7 @@ def takes_data(options: Options) -> bool:
     return not (options.dry_run or options.list_only)
 
 
-class Pull(ClientTransfer):
+class Pull(RemoteTransfer):
     """One pull. `fetcher`: where the remote has agreed on nominate/1."""
 
     def __init__(

@@ -15,7 +15,7 @@ from prsync.protocol.negotiation import Negotiated
 from prsync.session.client.remote import Remote
 from prsync.session.client.rules import Prepared, traits
 from prsync.session.client.run import Run
-from prsync.session.client.transfer import ClientTransfer, wishes_of
+from prsync.session.client.transfer import RemoteTransfer, wishes_of
 from prsync.session.context import fill_context
 from prsync.transfer.sender import Sender
 
@@ -26,7 +26,7 @@ def push(run: Run, remote: Remote, prepared: Prepared) -> ExitCode:
     return Push(run, remote.handshake, negotiated, prepared).run()
 
 
-class Push(ClientTransfer):
+class Push(RemoteTransfer):
     def __init__(self, run: Run, handshake: Handshake, negotiated: Negotiated, prepared: Prepared) -> None:
         context = Context()
         fill_context(context, run.options, negotiated, sender=True, umask=run.umask)

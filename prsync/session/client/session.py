@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 def run_client(run: Run) -> int:
     """Transfers, or lists; the exit code. Raises PrsyncError for what ends the run early."""
     target = run.target
+    if target.way is Way.LOCAL:
+        from prsync.session.client.local import copy_locally
+
+        return copy_locally(run)
     if target.way is not Way.SHELL and not target.push and not target.paths[0].partition("/")[0]:
         return _list_modules(run)
     from prsync.session.client.rules import prepare

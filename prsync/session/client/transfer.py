@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 
 from prsync.engine.context import Context
 from prsync.errors import ExitCode, PrsyncError
@@ -32,35 +33,28 @@ def wishes_of(run: Run, protocol: int) -> Wishes:
     )
 
 
-class ClientTransfer:
+class ClientTransfer(ABC):
     """One transfer at the client's end, from the agreed protocol on. Messages go to the output as they come."""
 
-    def __init__(
-        self, run: Run, handshake: Handshake, protocol: int, context: Context, pump: Pump, companion: Companion | None = None
-    ) -> None:
+    def __init__(self, run: Run, protocol: int, context: Context, pump: Pump) -> None:
         self.given = run
         self.context, self.pump = context, pump
         self._protocol = protocol
-        channel = handshake.channel
-        stats = context.stats
-        stats.total_written += channel.sent_bytes
-        stats.total_read += channel.received_bytes - len(handshake.rest)
-        self.loop = Loop(
-            channel.stream,
-            pump,
-            who="sender" if run.target.push else "receiver",
-            timeout=channel.timeout,
-            bandwidth=run.options.bwlimit * 1024 if run.target.push else 0,
-            before=handshake.rest,
-            companion=companion,
-        )
+
+    @abstractmethod
+    def move(self) -> None:
+        """All data and messages, to the goodbye. Raises PrsyncError for what ends it early."""
+
+    @abstractmethod
+    def abort(self, failure: BaseException) -> None:
+        """Removes temporary files, or keeps them for --partial; tells the other side, and shows what was still to be said."""
 
     def run(self) -> ExitCode:
         """To the exit code. Raises PrsyncError for what ended the run early."""
         try:
-            self.loop.run()
+            self.move()
         except BaseException as failure:
-            self._abort(failure)
+            self.abort(failure)
             raise
         self.pump.drain()
         self.over()
@@ -68,7 +62,7 @@ class ClientTransfer:
             self.given.output.say(code, line)
         return self._end(self.exit_code())
 
-    def over(self) -> None:
+    def over(self) -> None:  # noqa: B027
         """The transfer has come to its end, its summary is still to be said."""
 
     def summary(self) -> list[tuple[int, str]]:
@@ -87,8 +81,32 @@ class ClientTransfer:
             self.given.output.say(LOG, line)
         return code
 
-    def _abort(self, failure: BaseException) -> None:
-        """Removes temporary files, or keeps them for --partial; tells the remote, and shows what was still to be said."""
+
+class RemoteTransfer(ClientTransfer):
+    """A transfer over a connection."""
+
+    def __init__(
+        self, run: Run, handshake: Handshake, protocol: int, context: Context, pump: Pump, companion: Companion | None = None
+    ) -> None:
+        super().__init__(run, protocol, context, pump)
+        channel = handshake.channel
+        stats = context.stats
+        stats.total_written += channel.sent_bytes
+        stats.total_read += channel.received_bytes - len(handshake.rest)
+        self.loop = Loop(
+            channel.stream,
+            pump,
+            who="sender" if run.target.push else "receiver",
+            timeout=channel.timeout,
+            bandwidth=run.options.bwlimit * 1024 if run.target.push else 0,
+            before=handshake.rest,
+            companion=companion,
+        )
+
+    def move(self) -> None:
+        self.loop.run()
+
+    def abort(self, failure: BaseException) -> None:
         try:
             self.pump.abort(failure if isinstance(failure, PrsyncError) else None)
         finally:
