@@ -1,7 +1,9 @@
 /* Source arguments and names of --files-from: flist.c:send_file_list's loop, send_implied_dirs. */
 #include "filelist/lister_inner.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* An argument taken apart: `dir` is gone to, `name` is what the list shows. */
 typedef struct argument {
@@ -290,6 +292,22 @@ static bool names_parent(const char *path) {
     return false;
 }
 
+/* A name of --files-from leads through no symlink of another user, up to its last component unless that must be a directory. */
+static bool trusted_way(ps_lister *l, const argument *a) {
+    const ps_list_root *r = &l->all->roots[l->at_root];
+    size_t n = a->len;
+    if (a->type == NAME_NORMAL)
+        while (n && a->name[n - 1] != '/') n--;
+    if (!n) return true;
+    char way[PS_LIMIT_NAME + 1];
+    memcpy(way, a->name, n);
+    way[n] = 0;
+    int base = root_dir(l->root, root_path(l->all, r), r->len);
+    int fd = base < 0 ? -1 : open_trusted(base, way, O_PATH, false);
+    if (fd >= 0) close(fd);
+    return fd >= 0 || errno != ELOOP;
+}
+
 /* ---- one argument ------------------------------------------------------------------------------------------ */
 
 static int send_argument(ps_lister *l, const argument *a, const struct stat *st, u16 flags) {
@@ -317,7 +335,7 @@ int lister_argument(ps_lister *l, const char *arg, size_t len) {
     char shown[PS_FULL_FNAME];
     u16 flags = o->recurse ? PS_F_CONTENT_DIR : 0;
     if (len > PS_LIMIT_NAME) return ps_fail(c, 22, 0, "overflow: a source argument of %zu bytes", len);
-    if (l->anywhere) {
+    if (l->anywhere && !l->names_given) {
         memcpy(a.text, len ? arg : ".", len ? len : 1);
         len = len ? len : 1;
         a.text[len] = 0;
@@ -339,7 +357,9 @@ int lister_argument(ps_lister *l, const char *arg, size_t len) {
     }
     struct stat st;
     int err = 0;
-    if (lister_stat(l, a.name, a.len, o->copy_dirlinks || a.type != NAME_NORMAL, &st) < 0)
+    if (l->anywhere && l->names_given && !trusted_way(l, &a))
+        err = errno;
+    else if (lister_stat(l, a.name, a.len, o->copy_dirlinks || a.type != NAME_NORMAL, &st) < 0)
         err = errno;
     else if ((a.type != NAME_DOTDIR && lister_excluded(l, a.name, a.len, S_ISDIR(st.st_mode), FILTER_SERVER)) ||
              (o->relative && l->rules && rules_path_excluded(l->rules, a.name, a.len, true)))

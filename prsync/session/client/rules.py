@@ -64,7 +64,8 @@ def read_named(name: bytes) -> bytes:
 
 
 def read_names(options: Options) -> list[bytes] | None:
-    """The names of a local --files-from; None where there is none, or the file is the daemon's."""
+    """The names of a local --files-from; None where there is none, or the file is the daemon's. Comments are names for a remote
+    sender, which gets all lines as they are."""
     if options.files_from is None or options.files_from_host is not None:
         return None
     try:
@@ -73,7 +74,8 @@ def read_names(options: Options) -> list[bytes] | None:
         raise UsageError(f"rsync: failed to open files-from file {options.files_from}: {error.strerror}") from None
     if not options.eol_nulls:
         text = text.replace(b"\n", b"\0").replace(b"\r", b"\0")
-    return [name for name in text.split(b"\0") if name]
+    names = [name for name in text.split(b"\0") if name]
+    return [name for name in names if name[:1] not in (b"#", b";")] if options.am_sender else names
 
 
 def encode_names(names: list[bytes]) -> bytes:
