@@ -290,12 +290,30 @@ static void route_files(ps_gen *g) {
     }
 }
 
+/* io.c:send_msg_success: in a local copy the sender must know what file it is, lest it removes the copy itself. */
+static bool put_file_id(ps_gen *g, i32 ndx, ps_buf *b) {
+    gen_item it;
+    ps_flist *l;
+    struct stat st;
+    ps_file *f = flists_file(g->all, ndx, &l);
+    if (!g->c->o.local) return true;
+    bool found = false;
+    if (f) {
+        item_init(g, &it, l, f, ndx);
+        found = it.dirfd >= 0 && fstatat(it.dirfd, it.leaf, &st, 0) == 0;
+    }
+    return buf_u64(b, found ? (u64)st.st_dev : 0) && buf_u64(b, found ? (u64)st.st_ino : 0);
+}
+
 static void put_successes(ps_gen *g) {
     i32 ndx;
+    ps_buf b = {0};
     while (queue_pop(&g->successes, &ndx)) {
-        u8 b[4] = {(u8)ndx, (u8)(ndx >> 8), (u8)(ndx >> 16), (u8)(ndx >> 24)};
-        if (!mux_out_message(g->out, PS_MSG_SUCCESS, b, sizeof b)) gen_fail_memory(g);
+        buf_clear(&b);
+        bool ok = buf_i32(&b, ndx) && put_file_id(g, ndx, &b) && mux_out_message(g->out, PS_MSG_SUCCESS, buf_head(&b), (u32)buf_used(&b));
+        if (!ok) gen_fail_memory(g);
     }
+    buf_free(&b);
 }
 
 void gen_finish_lists(ps_gen *g, bool redo) {

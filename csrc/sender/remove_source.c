@@ -26,7 +26,15 @@ static int failed(ps_send *s, const char *what, const char *name) {
     return PS_OK;
 }
 
-int send_remove_source(ps_send *s, i32 ndx) {
+/* In a local copy the destination may be where the source is. */
+static bool is_destination(ps_reader *r, const struct stat *st) {
+    u64 dev = rd_u64(r), ino = rd_u64(r);
+    return rd_ok(r) && ino == (u64)st->st_ino && dev == (u64)st->st_dev;
+}
+
+int send_remove_source(ps_send *s, const u8 *data, u32 len) {
+    ps_reader r = rd_make(data, len);
+    i32 ndx = rd_i32(&r);
     ps_flist *l;
     ps_file *f = flists_file(s->all, ndx, &l);
     if (!f || !file_active(f)) return ps_fail(s->ctx, 2, 0, "File-list index %d is not in the file list (successful_send) [sender]", ndx);
@@ -38,6 +46,10 @@ int send_remove_source(ps_send *s, i32 ndx) {
     int dir = root_parent(s->root, s->path, &leaf);
     if (dir < 0) return failed(s, "secure-open-parent", name);
     if (look_again(s, dir, leaf, &st) < 0) return failed(s, "re-lstat", name);
+    if (s->ctx->o.local && is_destination(&r, &st)) {
+        ps_log(s->ctx, PS_LOG_ERROR_XFER, "ERROR: Skipping sender remove of destination file: %s\n", name);
+        return PS_OK;
+    }
     if (changed(f, &st)) {
         ps_log(s->ctx, PS_LOG_ERROR_XFER, "ERROR: Skipping sender remove for changed file: %s\n", name);
         return PS_OK;

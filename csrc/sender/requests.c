@@ -30,10 +30,10 @@ int send_on_message(void *owner, u32 code, const u8 *data, u32 len) {
     if (status != PS_MESSAGE_OTHER) return status;
     if (code == PS_MSG_NOMINATE) return on_frame(s, data, len);
     if (code == PS_MSG_DELETED) return c->o.am_server ? PS_OK : render_deleted(c, data, len);
-    if (len != 4 && (len || code != PS_MSG_ERROR_EXIT)) return message_bad(c, "sender", code, len);
+    bool success = code == PS_MSG_SUCCESS;
+    if (len != (success && c->o.local ? PS_LOCAL_SUCCESS : 4) && (len || code != PS_MSG_ERROR_EXIT)) return message_bad(c, "sender", code, len);
     if (code == PS_MSG_ERROR_EXIT) return on_error_exit(s, data, len);
-    bool removes = code == PS_MSG_SUCCESS && c->o.remove_source_files && !c->o.dry_run;
-    return removes ? send_remove_source(s, message_int(data, len)) : PS_OK;
+    return success && c->o.remove_source_files && !c->o.dry_run ? send_remove_source(s, data, len) : PS_OK;
 }
 
 /* ---- requests, rsync.c:read_ndx_and_attrs and io.c:read_sum_head ---- */

@@ -81,8 +81,9 @@ int send_on_message(void *owner, u32 code, const u8 *data, u32 len);
 int send_read_request(ps_send *s, bool *done); /* PS_OK with s->r filled or *done, PS_AGAIN, PS_FAIL */
 int send_read_sums(ps_send *s);                /* PS_OK, PS_AGAIN, PS_FAIL */
 
-/* remove_source.c: --remove-source-files; PS_FAIL only for an index that is none */
-int send_remove_source(ps_send *s, i32 ndx);
+/* remove_source.c: --remove-source-files, by a MSG_SUCCESS; PS_FAIL only for an index that is none */
+#define PS_LOCAL_SUCCESS 20u /* its bytes in a local copy: ndx, and device and inode of what the file has become */
+int send_remove_source(ps_send *s, const u8 *data, u32 len);
 
 /* file.c */
 int send_file_open(ps_send *s);  /* PS_OK; s->fd is -1 when the file is not sent */
