@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from prsync.errors import UnsupportedError
 from prsync.options import table
 from prsync.options.model import (
     COMPRESS_ZLIB,
@@ -16,7 +15,7 @@ from prsync.options.model import (
     Options,
     as_bytes,
 )
-from prsync.options.read import REMOTE, Index, Reader, Words
+from prsync.options.read import Reader
 from prsync.options.values import InfoLevels
 
 SHELL_CHARACTERS = "!#$&;|<>(){}\"'` \t\n\r\\"
@@ -317,24 +316,7 @@ def shell_arguments(options: Options, paths: Sequence[str]) -> tuple[list[str], 
     return (plain, secluded + names) if options.protect_args else (plain + names, [])
 
 
-# ---- the other side
-
-
-def with_remote_options(options: Options, words: Sequence[str]) -> Options:
-    """What --remote-option makes of the receiver in a local copy (pipe.c:local_child). Raises as `parse_server_arguments`."""
-    if not words:
-        return options
-    given = Reader({}, server=True)
-    given.values.update(options.__dict__)
-    given.lists = {name: list(getattr(options, name)) for name in given.lists}
-    given.info.levels.update(options.info)
-    reading = Words(words, Index(table.ROWS, table.SESSION_ROWS), REMOTE)
-    while found := reading.next():
-        given.take(*found, reading)
-    if given.unsupported:
-        raise UnsupportedError(f"prsync: {given.unsupported.shown} is an option that the prsync server does not support yet")
-    lists = {name: tuple(items) for name, items in given.lists.items()}
-    return Options(**{**given.values, **lists, "info": MappingProxyType(dict(given.info.levels))})
+# ---- the daemon's side
 
 
 def parse_server_arguments(arguments: Sequence[str], refuse: str = "") -> Options:

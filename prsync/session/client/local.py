@@ -8,18 +8,19 @@ from __future__ import annotations
 import secrets
 import sys
 import time
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from prsync.engine.context import Context
 from prsync.engine.flist import FileLists, Lister, Root
 from prsync.engine.rules import RuleSet
 from prsync.engine.sending import Send
 from prsync.errors import ExitCode, PrsyncError
+from prsync.options.local_receiver import receiver_options
 from prsync.options.model import Options, as_bytes
 from prsync.options.older_protocols import refuse_beyond
-from prsync.options.remote_arguments import CAPABILITIES, allows_incremental, with_remote_options
+from prsync.options.remote_arguments import CAPABILITIES, CAPABILITIES_PROTOCOL, allows_incremental
 from prsync.protocol.filter_list import client_filter_list, local_server_rules
-from prsync.protocol.negotiation import Negotiated, NegotiationClient, NegotiationServer, Wishes
+from prsync.protocol.negotiation import Negotiated, NegotiationClient, NegotiationServer
 from prsync.session.client.rules import Prepared, prepare, traits
 from prsync.session.client.run import Run
 from prsync.session.client.transfer import ClientTransfer, wishes_of
@@ -30,16 +31,6 @@ from prsync.transfer.receiver import Receiver
 from prsync.transfer.sender import Sender
 
 ALL = sys.maxsize
-VERSION_BYTES = 4  # that each side would have sent as its protocol
-
-
-class Agreed(NamedTuple):
-    """What both sides know after a handshake in memory, and how many bytes it would have taken each way."""
-
-    sender: Negotiated
-    receiver: Negotiated
-    sent: int
-    received: int
 
 
 def copy_locally(run: Run) -> ExitCode:
@@ -48,55 +39,39 @@ def copy_locally(run: Run) -> ExitCode:
     refuse_beyond(options, options.protocol)
     if options.whole_file < 0:
         options = options.replace(whole_file=1)
-    # Owners, times and names of the destination are the receiver's; what is the sender's alone is not applied twice.
-    server = options.replace(
-        am_server=True, am_sender=False, chmod=(), munge_symlinks=0, logfile_name=None, logfile_format=None,
-        logfile_format_has_i=False, logfile_format_has_o_or_i=False,
-    )  # fmt: skip
-    server = with_remote_options(server, options.remote_options)
+    server = receiver_options(options)
     return LocalCopy(run._replace(options=options), server, prepared, agree(run, options, server)).run()
 
 
-def agree(run: Run, client: Options, server: Options) -> Agreed:
-    """compat.c:setup_protocol of both sides."""
+def agree(run: Run, client: Options, server: Options) -> tuple[Negotiated, Negotiated]:
+    """compat.c:setup_protocol of both sides, the client's and the server's."""
     protocol = client.protocol
-    info = ("." + "i" * allows_incremental(client) + CAPABILITIES) if protocol >= 30 else ""
-    wishes: Wishes = wishes_of(run, protocol)
+    info = ("." + "i" * allows_incremental(client) + CAPABILITIES) if protocol >= CAPABILITIES_PROTOCOL else ""
+    wishes = wishes_of(run, protocol)
+    ours = NegotiationClient(wishes)
     theirs = NegotiationServer(
         wishes._replace(inc_recurse=allows_incremental(server)), info, server.checksum_seed or secrets.randbits(31)
     )
-    ours = NegotiationClient(wishes)
-    sent = received = VERSION_BYTES
-    receiver: Negotiated | None = None
-    while True:
-        event = None if receiver else theirs.next_event()
-        if isinstance(event, Negotiated):
-            receiver = event
-        elif event is not None:
-            received += len(event.data)
-            ours.feed(event.data)
-            continue
-        answer = ours.next_event()
-        if isinstance(answer, Negotiated):
-            while not isinstance(receiver, Negotiated):
-                last = theirs.next_event()
-                receiver = last if isinstance(last, Negotiated) else receiver
-            return Agreed(answer, receiver, sent, received)
-        if answer is not None:
-            sent += len(answer.data)
-            theirs.feed(answer.data)
+    found: dict[NegotiationClient | NegotiationServer, Negotiated] = {}
+    while len(found) < 2:
+        for side, other in ((theirs, ours), (ours, theirs)):
+            event = None if side in found else side.next_event()
+            if isinstance(event, Negotiated):
+                found[side] = event
+            elif event is not None:
+                other.feed(event.data)
+    return found[ours], found[theirs]
 
 
 class LocalCopy(ClientTransfer):
     """One copy. `server`: the receiver's options."""
 
-    def __init__(self, run: Run, server: Options, prepared: Prepared, agreed: Agreed) -> None:
+    def __init__(self, run: Run, server: Options, prepared: Prepared, agreed: tuple[Negotiated, Negotiated]) -> None:
         context = Context()
-        fill_context(context, run.options, agreed.sender, sender=True, umask=run.umask)
+        fill_context(context, run.options, agreed[0], sender=True, umask=run.umask)
         self.sender = self._make_sender(run, context, prepared)
-        super().__init__(run, agreed.sender.protocol, context, self.sender)
-        context.stats.total_written, context.stats.total_read = agreed.sent, agreed.received
-        self.receiver = self._make_receiver(run, server, prepared, agreed.receiver)
+        super().__init__(run, agreed[0].protocol, context, self.sender)
+        self.receiver = self._make_receiver(run, server, prepared, agreed[1])
         self._bandwidth = run.options.bwlimit * 1024
         self._send_at = 0.0  # with a limit: when more may be moved
 
