@@ -57,3 +57,45 @@ class Channel:
         poller.register(descriptor, events)
         if not poller.poll(self.timeout * 1000 if self.timeout else None):
             raise TransferTimeout(f"rsync: [{self.who}] io timeout after {self.timeout:.0f} seconds -- exiting")
+
+
+class Words:
+    """Bytes, words and rests out of a channel, which it reads ahead. Raises as the channel does."""
+
+    def __init__(self, channel: Channel, before: bytes = b"") -> None:
+        self.channel = channel
+        self._buffer = bytearray(before)
+
+    def exactly(self, count: int) -> bytes:
+        while len(self._buffer) < count:
+            self._buffer += self.channel.receive()
+        return self._taken(count)
+
+    def some(self, most: int) -> bytes:
+        """At least one byte."""
+        if not self._buffer:
+            self._buffer += self.channel.receive()
+        return self._taken(most)
+
+    def word(self, limit: int) -> bytes:
+        """What stands before the next NUL. Raises StreamError for a longer one."""
+        start = 0
+        while (at := self._buffer.find(b"\0", start)) < 0:
+            start = len(self._buffer)
+            if start > limit:
+                break
+            self._buffer += self.channel.receive()
+        if not 0 <= at <= limit:
+            raise StreamError(f"a word of over {limit} bytes from the remote [{self.channel.who}]")
+        word = self._taken(at)
+        del self._buffer[:1]
+        return word
+
+    def take_rest(self) -> bytes:
+        """What was received and not taken."""
+        return self._taken(len(self._buffer))
+
+    def _taken(self, count: int) -> bytes:
+        data = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return data

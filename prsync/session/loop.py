@@ -66,6 +66,43 @@ class Ticks:
         return None if self._pause is None else now + self._pause
 
 
+class Pace:
+    """How long to let data gather before the next read, where they come packet by packet: a link slower than the loop wakes it
+    for each. Pure. Only a stream that flows is held up: an answer that somebody waits for is short, and ends the run of reads."""
+
+    RUN = 16  # reads in a row after which a stream is taken to flow
+    LEAST = 1024  # bytes of a read that belongs to it
+    WINDOW = 0.05  # seconds over which its rate is measured
+    BATCH = 128 * 1024  # bytes that should gather
+    LONGEST = 0.02  # seconds
+
+    def __init__(self) -> None:
+        self._run = 0
+        self._since, self._bytes = 0.0, 0
+        self._rate = 0.0
+
+    def read(self, count: int, now: float) -> None:
+        """A read has brought so many bytes."""
+        if count < self.LEAST:
+            self._run = 0
+            self._rate = 0.0
+            return
+        if not self._run:
+            self._since, self._bytes = now, 0
+        self._run += 1
+        self._bytes += count
+        if now - self._since >= self.WINDOW:
+            self._rate = self._bytes / (now - self._since)
+            self._since, self._bytes = now, 0
+
+    def pause(self) -> float:
+        """Seconds; 0 where a batch is there sooner than it pays to wait for."""
+        if self._run < self.RUN or not self._rate:
+            return 0.0
+        gather = min(self.BATCH / self._rate, self.LONGEST)
+        return gather if gather >= self.LONGEST / 4 else 0.0
+
+
 class Clock:
     """Time as the loop sees it; tests have another one."""
 
@@ -74,6 +111,9 @@ class Clock:
     def wait(self, poller: select.poll, seconds: float) -> None:
         """Until a descriptor is ready, for so long at most."""
         poller.poll(seconds * 1000 + 1)
+
+    def pause(self, seconds: float) -> None:
+        time.sleep(seconds)
 
 
 class LifeSigns:
@@ -149,6 +189,7 @@ class Loop:
         self._open = True  # the remote is still listened to
         self._gone = False  # and takes what we send
         self._send_at = 0.0  # with a limit: when more may be sent
+        self._pace = Pace()
 
     @property
     def timeout(self) -> float:
@@ -210,6 +251,7 @@ class Loop:
             return False
         self._signs.received(now)
         self.received += came
+        self._pace.read(came, now)
         if came == 0:
             self._open = False
         self.pump.received(came)
@@ -282,6 +324,8 @@ class Loop:
         held_back = left and now < self._send_at
         reads = self._open and want is not Want.NOTHING and self.pump.room() is not None
         self._watch_stream(reads, left and not held_back)
+        if reads and not left and (pause := self._pace.pause()):
+            self._clock.pause(pause)
         limits = [self._send_at - now] if held_back else []
         if self._open and (limit := self._signs.wait_limit(now)) is not None:
             limits.append(limit)

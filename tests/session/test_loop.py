@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prsync.errors import ExitCode, PrsyncError, SocketError, TransferTimeout
 from prsync.net.streams import PipeStream, SocketStream, Stream
-from prsync.session.loop import FAREWELL_SECONDS, Clock, LifeSigns, Loop
+from prsync.session.loop import FAREWELL_SECONDS, Clock, LifeSigns, Loop, Pace
 from prsync.transfer.pump import Want
 
 
@@ -250,3 +250,26 @@ def test_loop_bandwidth_limit_spreads_the_output(streams: tuple[Stream, Stream])
     begun = clock.seconds
     Loop(ours, Speech(bytes(30_000)), who="sender", bandwidth=10_000, clock=clock).run()
     assert 2.8 <= clock.seconds - begun <= 3.1
+
+
+@pytest.mark.parametrize(("rate", "paused"), [(1_000_000, True), (5_000_000, True), (20_000_000, True), (200_000_000, False)])
+def test_pace_slow_stream_is_read_in_batches(rate: int, paused: bool) -> None:
+    pace, now = Pace(), 0.0
+    for _ in range(int(rate / 1448)):  # a second of packets, each read as it comes
+        now += 1448 / rate
+        pace.read(1448, now)
+    assert (pace.pause() > 0) is paused
+    assert pace.pause() <= Pace.LONGEST
+    assert not paused or pace.pause() * rate >= min(Pace.BATCH, rate * Pace.LONGEST) * 0.9
+
+
+def test_pace_short_answer_ends_the_pauses() -> None:
+    pace = Pace()
+    for step in range(1000):
+        pace.read(1448, step / 1000)
+    assert pace.pause()
+    pace.read(20, 1.0)
+    assert not pace.pause()
+    for step in range(Pace.RUN):
+        pace.read(1448, 1.001 + step / 1000)
+        assert not pace.pause()
