@@ -39,7 +39,7 @@ def make_run(options: Options, output: Output) -> Run:
         umask=read_umask(),
         directory=os.getcwdb(),
         started=time.monotonic(),
-        cvs_sources=_cvs_sources,
+        cvs_sources=cvs_sources,
     )
 
 
@@ -51,7 +51,7 @@ def pull_from_daemon(options: Options) -> Target:
     return target
 
 
-def _cvs_sources() -> CvsSources:
+def cvs_sources() -> CvsSources:
     """exclude.c:get_cvs_excludes: ~/.cvsignore and CVSIGNORE."""
     text = None
     if home := os.environ.get("HOME"):

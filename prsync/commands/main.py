@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from prsync.errors import ExitCode, PrsyncError, UnsupportedError
+from prsync.errors import ExitCode, PrsyncError
 from prsync.options.model import Exit, ForDaemon, ForServer, parse_arguments
 from prsync.version import __version__
 
@@ -139,10 +139,14 @@ def _run_server(words: Sequence[str]) -> int:
     from prsync.options.server_command import parse_server_command
 
     try:
-        parse_server_command(words)
+        options = parse_server_command(words)
     except ForDaemon:
         return _run_daemon(words)
-    raise UnsupportedError("prsync: --server (the remote side of a remote shell) is not supported yet")
+    from prsync.commands.server_environment import serving_of
+    from prsync.session.server.session import run_server
+
+    _raise_on_signals()
+    return run_server(serving_of(words, options))
 
 
 def _run_mirror(words: Sequence[str]) -> int:

@@ -6,17 +6,18 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from prsync.errors import ExitCode, PrsyncError, TransferTimeout, UsageError
+from prsync.errors import PrsyncError, UsageError
 from prsync.net.channel import Channel, Words
 from prsync.net.streams import Stream
-from prsync.options.model import NOT_SPECIFIED_LEVEL, Options, as_bytes, as_text
+from prsync.options.model import Options, as_bytes, as_text
 from prsync.options.older_protocols import refuse_beyond
-from prsync.options.remote_arguments import parse_server_arguments
+from prsync.options.server_command import parse_server_command
 from prsync.protocol.filter_syntax import CvsSources
-from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send, Wishes
+from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send
 from prsync.protocol.version import Agreed, VersionExchange
 from prsync.session.daemon.transfer.input import MuxInput
-from prsync.session.daemon.transfer.negotiation import end_line
+from prsync.session.daemon.transfer.job import Job, last_words
+from prsync.session.daemon.transfer.negotiation import failure_messages, wishes_of
 from prsync.session.daemon.transfer.receiving import ReceiverJob
 from prsync.session.daemon.transfer.sending import SenderJob
 from prsync.session.loop import Loop
@@ -39,7 +40,7 @@ class Serving(NamedTuple):
 
 def run_server(serving: Serving) -> int:
     """From the versions to the goodbye; the exit code. Raises PrsyncError for what cannot be told to the client."""
-    options = parse_server_arguments(serving.words)
+    options = parse_server_command(serving.words)
     role = "sender" if options.am_sender else "Receiver"
     channel = Channel(serving.stream, options.io_timeout, role)
     words = Words(channel)
@@ -51,7 +52,7 @@ def run_server(serving: Serving) -> int:
     negotiated, rest = _negotiate(channel, words.take_rest(), options, serving.environment)
     site = UserSite(serving.directory(), serving.umask, serving.cvs_sources, serving.log)
     paths = tuple(as_bytes(path) for path in options.arguments[1:])
-    job = (SenderJob if options.am_sender else ReceiverJob)(site, options, paths, negotiated)
+    job: Job = (SenderJob if options.am_sender else ReceiverJob)(site, options, paths, negotiated)
     try:
         job.prepare(MuxInput(Words(channel, rest), plain=job.context.input_is_plain))
     except PrsyncError as failure:
@@ -64,7 +65,7 @@ def _read_secluded(words: Words, plain: Sequence[str]) -> Options:
     more: list[str] = []
     while word := words.word(WORD_LIMIT):
         more.append(as_text(word))
-    return parse_server_arguments([*plain, *more[1:]] if more[:1] == ["rsync"] else [*plain, *more])
+    return parse_server_command(plain, more[1:] if more[:1] == ["rsync"] else more)
 
 
 def _negotiate(channel: Channel, rest: bytes, options: Options, environment: Mapping[str, str]) -> tuple[Negotiated, bytes]:
@@ -77,16 +78,7 @@ def _negotiate(channel: Channel, rest: bytes, options: Options, environment: Map
         else:
             exchange.feed(channel.receive())
     refuse_beyond(options, event.protocol)
-    wishes = Wishes(
-        event.protocol,
-        checksum_choice=options.checksum_choice,
-        compress_choice=options.compress_choice,
-        compress=bool(options.do_compression),
-        compress_level=None if options.compress_level == NOT_SPECIFIED_LEVEL else options.compress_level,
-        checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
-        compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
-        inc_recurse=allows_incremental(options),
-    )
+    wishes = wishes_of(options, event.protocol, environment)
     server = NegotiationServer(wishes, options.client_info, options.checksum_seed or secrets.randbits(31))
     server.feed(exchange.rest)
     while not isinstance(step := server.next_event(), Negotiated):
@@ -99,11 +91,11 @@ def _negotiate(channel: Channel, rest: bytes, options: Options, environment: Map
 
 def _refuse(channel: Channel, failure: PrsyncError, protocol: int) -> int:
     """The reason of a failure before there is a pump, in multiplexed messages."""
-    channel.send(last_words(failure, protocol))
+    channel.send(failure_messages(failure, protocol, channel.who))
     return int(failure.code)
 
 
-def _drive(channel: Channel, job: SenderJob | ReceiverJob, options: Options) -> int:
+def _drive(channel: Channel, job: Job, options: Options) -> int:
     loop = Loop(
         channel.stream,
         job.pump,
@@ -116,7 +108,7 @@ def _drive(channel: Channel, job: SenderJob | ReceiverJob, options: Options) -> 
         loop.run()
     except PrsyncError as failure:
         told = job.told(failure)
-        job.pump.abort(failure)
+        job.pump.abort(last_words(job, failure))
         loop.say_farewell(failure)
         return int(failure.code if told is None else told)
     return int(job.pump.exit_code())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 from prsync.engine.context import Context
 from prsync.engine.flist import Root
+from prsync.engine.formats import LOG, set_format
 from prsync.engine.native import lib
 from prsync.engine.rules import RuleSet
 from prsync.errors import ExitCode, PrsyncError
@@ -28,6 +29,8 @@ class UserSite:
 
     def fill(self, context: Context, options: Options) -> None:
         context.set_string(lib.PS_STR_CURR_DIR, self.directory)
+        if options.logfile_format is not None:
+            set_format(context, LOG, as_bytes(options.logfile_format))
 
     def root(self, context: Context) -> Root:
         return Root.everything(context)
@@ -63,8 +66,8 @@ class UserSite:
     def kept_within(self, options: Options) -> Options:
         return options
 
-    def confine(self, context: Context) -> None:
-        """The user may write wherever the system lets them."""
+    def confines(self, context: Context) -> Root | None:
+        return None
 
 
 def change_directory(words: tuple[str, ...]) -> None:

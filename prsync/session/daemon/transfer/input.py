@@ -6,13 +6,12 @@ What is read ahead goes on to the sender's pump: `rest` is a valid stream again.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, Protocol
 
 from prsync.engine.native import lib
 from prsync.errors import StreamError
 from prsync.protocol.filter_list import FilterListDecoder
 from prsync.protocol.limits import FRAME_BYTES
-from prsync.session.daemon.admission.text_phase import RECEIVE_BYTES, TextStream
 
 MSG_DATA: Final[int] = lib.PS_MSG_DATA
 MSG_ERROR: Final[int] = lib.PS_LOG_ERROR  # codes below 9 are log codes
@@ -20,6 +19,7 @@ MSG_IO_TIMEOUT: Final[int] = lib.PS_MSG_IO_TIMEOUT
 MSG_ERROR_EXIT: Final[int] = lib.PS_MSG_ERROR_EXIT
 MSG_NOMINATE: Final[int] = lib.PS_MSG_NOMINATE
 MPLEX_BASE: Final[int] = lib.PS_MUX_BASE
+PLAIN_BYTES = 16 * 1024  # taken at once from a stream that is all data
 FRAMES_HELD = 16  # of the extension, before the transfer
 NAME_LIMIT = 4095  # bytes of one name of --files-from; longer ones are cut, as rsync does
 
@@ -28,11 +28,20 @@ def frame(code: int, data: bytes) -> bytes:
     return struct.pack("<I", (MPLEX_BASE + code) << 24 | len(data)) + data
 
 
+class Text(Protocol):
+    """What is below: a worker's TextStream, or Words of a channel."""
+
+    def exactly(self, count: int) -> bytes: ...
+    def some(self, most: int) -> bytes: ...
+    def word(self, limit: int) -> bytes: ...
+    def take_rest(self) -> bytes: ...
+
+
 class MuxInput:
     """Data bytes out of the multiplexed stream. `frames` collects those of the extension; other messages are dropped:
     nothing that a client may say here matters before the transfer. `plain`: a client of old, whose stream is all data."""
 
-    def __init__(self, text: TextStream, plain: bool = False) -> None:
+    def __init__(self, text: Text, plain: bool = False) -> None:
         self.text = text
         self.plain = plain
         self.left = 0  # data bytes of the frame at hand
@@ -83,7 +92,7 @@ class MuxInput:
 
     def _more(self) -> None:
         if self.plain:
-            self.ready += self.text.some(RECEIVE_BYTES)
+            self.ready += self.text.some(PLAIN_BYTES)
             return
         while not self.left:
             word = struct.unpack("<I", self.text.exactly(4))[0]

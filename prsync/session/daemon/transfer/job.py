@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from prsync.engine.context import Context
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import EngineError, ExitCode, PrsyncError
 from prsync.session.daemon.transfer.input import MuxInput
+from prsync.session.daemon.transfer.negotiation import end_line
 from prsync.transfer.pump import Pump
 
 
@@ -37,3 +38,13 @@ class Job(Protocol):
 
 def client_code(code: int) -> ExitCode:
     return ExitCode(code) if code in set(ExitCode) else ExitCode.STREAM_IO
+
+
+def last_words(job: Job, failure: PrsyncError) -> PrsyncError:
+    """With what rsync adds to a failure's text. What the core says is complete."""
+    text = failure.text
+    if not isinstance(failure, EngineError) and not text.startswith("rsync: "):
+        text = f"rsync: [{job.role}] {text}"
+    shown = PrsyncError(f"{text}\n{end_line(failure.code, job.role)}", failure.code)
+    shown.told = failure.told
+    return shown

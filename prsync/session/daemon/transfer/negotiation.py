@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prsync.errors import ExitCode, PrsyncError
-from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send
+from prsync.options.model import NOT_SPECIFIED_LEVEL, Options
+from prsync.options.remote_arguments import allows_incremental
+from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send, Wishes
 from prsync.session.client.output import EXIT_NAMES
 from prsync.session.daemon.connection import Worker, linger
 from prsync.session.daemon.transfer.input import MSG_ERROR, MSG_ERROR_EXIT, frame
@@ -28,21 +32,38 @@ def negotiate(worker: Worker, server: NegotiationServer) -> Negotiated:
 
 def tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError, role: str) -> int:
     """The reason of a failure in multiplexed messages, as rsync's server tells it (option_error, cleanup.c)."""
-    text = error.text.encode("utf-8", "surrogateescape") + b"\n"
-    end = end_line(error.code, role)
     worker.log.line(error.text, warning=True)
-    worker.log.line(end, warning=True)
-    told = message_code(MSG_ERROR, negotiated.protocol)
-    out = frame(told, text) + frame(told, end.encode() + b"\n")
-    if negotiated.protocol >= 31:
-        out += frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little"))
+    worker.log.line(end_line(error.code, role), warning=True)
     worker.sock.settimeout(LAST_WORDS_SECONDS)
     try:
-        worker.sock.sendall(out)
+        worker.sock.sendall(failure_messages(error, negotiated.protocol, role))
     except OSError:
         return int(error.code)
     linger(worker.sock)
     return int(error.code)
+
+
+def failure_messages(error: PrsyncError, protocol: int, role: str) -> bytes:
+    """What a client is sent where there is no pump yet."""
+    told = message_code(MSG_ERROR, protocol)
+    text = error.text.encode("utf-8", "surrogateescape") + b"\n"
+    out = frame(told, text) + frame(told, end_line(error.code, role).encode() + b"\n")
+    return out + (frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little")) if protocol >= 31 else b"")
+
+
+def wishes_of(options: Options, protocol: int, environment: Mapping[str, str], nominate: bool = False) -> Wishes:
+    """What a server brings to the negotiation."""
+    return Wishes(
+        protocol,
+        checksum_choice=options.checksum_choice,
+        compress_choice=options.compress_choice,
+        compress=bool(options.do_compression),
+        compress_level=None if options.compress_level == NOT_SPECIFIED_LEVEL else options.compress_level,
+        checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
+        compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
+        inc_recurse=allows_incremental(options),
+        nominate=nominate,
+    )
 
 
 def end_line(code: ExitCode, role: str = "sender") -> str:

@@ -43,6 +43,9 @@ class SenderJob:
         lists = FileLists(context)
         self.root = root = site.root(context)
         lister = Lister(lists, root, rules.handle)
+        start = site.start()
+        if start is not None:
+            lister.from_anywhere(start)
         for path in self._arguments(rules):
             lister.argument(path)
         if options.files_from is not None:

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from prsync.errors import EngineError, ExitCode, PrsyncError, StartError, StreamError, TransferTimeout
+from prsync.errors import ExitCode, PrsyncError, StartError, StreamError, TransferTimeout
 from prsync.net.streams import SocketStream
 from prsync.options.model import Options, as_bytes, as_text
 from prsync.options.older_protocols import refuse_beyond
 from prsync.options.read import Reader
-from prsync.options.remote_arguments import allows_incremental, limit_verbosity, refused_rows
-from prsync.protocol.negotiation import Negotiated, NegotiationServer, Wishes
+from prsync.options.remote_arguments import limit_verbosity, refused_rows
+from prsync.protocol.negotiation import Negotiated, NegotiationServer
 from prsync.session.daemon.connection import Entered, Worker, become_busy, interruptible, linger
 from prsync.session.daemon.transfer.arguments import Received, read_arguments
 from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MSG_NOMINATE, MuxInput
-from prsync.session.daemon.transfer.job import Job
-from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure
+from prsync.session.daemon.transfer.job import Job, last_words
+from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure, wishes_of
 from prsync.session.daemon.transfer.receiving import ReceiverJob
 from prsync.session.daemon.transfer.sending import SenderJob
 from prsync.session.daemon.transfer.site import ModuleSite
@@ -129,18 +129,8 @@ def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
 def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated:
     """compat.c:setup_protocol, on the blocking socket."""
     refuse_beyond(options, entered.protocol)
-    environment = worker.options.environment
-    wishes = Wishes(
-        entered.protocol,
-        checksum_choice=options.checksum_choice,
-        compress_choice=options.compress_choice,
-        compress=bool(options.do_compression),
-        compress_level=options.compress_level if options.compress_level != -(1 << 31) else None,
-        checksum_list=environment.get("RSYNC_CHECKSUM_LIST", ""),
-        compress_list=environment.get("RSYNC_COMPRESS_LIST", ""),
-        inc_recurse=allows_incremental(options),
-        nominate=options.am_sender and entered.extension is not None and entered.extension.nominates,
-    )
+    nominates = options.am_sender and entered.extension is not None and entered.extension.nominates
+    wishes = wishes_of(options, entered.protocol, worker.options.environment, nominates)
     server = NegotiationServer(wishes, options.client_info, options.checksum_seed or secrets.randbits(31))
     return negotiate(worker, server)
 
@@ -167,7 +157,7 @@ def _drive(worker: Worker, job: Job, nominated: NominatedSender | None, timeout:
     code, told = job.pump.exit_code(), None
     if failure is not None:
         told = job.told(failure)
-        job.pump.abort(_last_words(job, failure))
+        job.pump.abort(last_words(job, failure))
         loop.say_farewell(failure)
         code = failure.code if told is None else told
     worker.log.line(f"sent {loop.sent} bytes  received {loop.received} bytes  total size {job.context.stats.total_size}")
@@ -176,13 +166,3 @@ def _drive(worker: Worker, job: Job, nominated: NominatedSender | None, timeout:
     if failure is not None and not isinstance(failure, TransferTimeout):
         linger(worker.sock)
     return int(code)
-
-
-def _last_words(job: Job, failure: PrsyncError) -> PrsyncError:
-    """With what rsync adds to a failure's text. What the core says is complete."""
-    text = failure.text
-    if not isinstance(failure, EngineError) and not text.startswith("rsync: "):
-        text = f"rsync: [{job.role}] {text}"
-    shown = PrsyncError(f"{text}\n{end_line(failure.code, job.role)}", failure.code)
-    shown.told = failure.told
-    return shown

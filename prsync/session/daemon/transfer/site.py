@@ -35,6 +35,9 @@ class Site(Protocol):
 
     def root(self, context: Context) -> Root: ...
 
+    def start(self) -> bytes | None:
+        """Where relative paths begin in a root that holds everything; None: the root is all that there is."""
+
     def arguments(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded | None) -> Iterator[bytes]:
         """A sender's source arguments, wildcards expanded."""
 
@@ -112,6 +115,9 @@ class ModuleSite:
 
     def root(self, context: Context) -> Root:
         return Root.from_fd(context, self.entered.root, self.alone)
+
+    def start(self) -> bytes | None:
+        return None
 
     def arguments(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded | None) -> Iterator[bytes]:
         expander = Expander(self.entered.root, excluded if self.rules else None, self.entered.chrooted)
