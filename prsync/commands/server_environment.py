@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 
 from prsync.commands.client_environment import cvs_sources
+from prsync.errors import UsageError
 from prsync.net.streams import PipeStream
 from prsync.options.model import Options
 from prsync.privileges import read_umask
@@ -14,7 +15,9 @@ from prsync.session.server.session import Serving
 
 
 def serving_of(words: Sequence[str], options: Options) -> Serving:
-    """Raises FileError for a --log-file that cannot be opened."""
+    """Raises UsageError, and FileError for a --log-file that cannot be opened."""
+    if not options.arguments:
+        raise UsageError("rsync: --server needs a directory and paths behind its options; a remote shell starts it")
     log_file = LogFile(options.logfile_name) if options.logfile_name else None
 
     def log(code: int, record: bytes) -> None:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from prsync.errors import PrsyncError, UsageError
+from prsync.errors import PrsyncError
 from prsync.net.channel import Channel, Words
 from prsync.net.streams import Stream
 from prsync.options.model import Options, as_bytes, as_text
@@ -46,8 +46,6 @@ def run_server(serving: Serving) -> int:
     words = Words(channel)
     if options.protect_args:
         options = _read_secluded(words, serving.words)
-    if not options.arguments:
-        raise UsageError("rsync: --server needs a directory and paths behind its options; a remote shell's rsync starts it")
     change_directory(options.arguments)
     negotiated, rest = _negotiate(channel, words.take_rest(), options, serving.environment)
     site = UserSite(serving.directory(), serving.umask, serving.cvs_sources, serving.log)
