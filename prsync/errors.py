@@ -40,11 +40,13 @@ class PrsyncError(Exception):
     """Base of all errors that end a run with one clear line.
 
     The text says what went wrong, where, and what to do, without a newline; `code` is the exit code. `told`: the remote
-    has ended the run and said why, in messages that the user has seen.
+    has ended the run and said why, in messages that the user has seen. `status`: the exit code of a remote shell, where it
+    is the higher one; it may be none of ours.
     """
 
     code: ExitCode = ExitCode.PARTIAL
     told: bool = False
+    status: int | None = None
 
     def __init__(self, text: str, code: ExitCode | None = None) -> None:
         super().__init__(text)

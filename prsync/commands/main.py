@@ -195,11 +195,11 @@ def _run_client(options: Options) -> int:
         except PrsyncError as error:
             # What ended the remote is in its own messages, the exit code's line among them.
             told = error.told and output.got_error
-            code = error.code
+            code = error.code if error.status is None else error.status
             if not told:
                 output.error(error)
         if code and not told:
-            output.ended(code, "Receiver", __version__)
+            output.ended(code, "sender" if options.am_sender else "Receiver", __version__)
     finally:
         lines.flush()
     return int(code)

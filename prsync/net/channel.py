@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
+from typing import NoReturn
 
 from prsync.errors import PrsyncError, SocketError, StreamError, TransferTimeout
 from prsync.net.streams import Stream
 
 RECEIVE_BYTES = 1 << 16
+LAST_READS = 64  # of a remote that takes nothing any more
 
 
 class Channel:
@@ -27,12 +31,21 @@ class Channel:
         while view:
             try:
                 count = self.stream.write(view)
+            except BrokenPipeError:
+                self._hear_the_end()
             except OSError as error:
                 raise SocketError(f"rsync: [{self.who}] write error: {error.strerror} ({error.errno})") from None
-            if not count:
-                self._wait(self.stream.writer, select.POLLOUT)
-            view = view[count:]
+            else:
+                if not count:
+                    self._wait(self.stream.writer, select.POLLOUT)
+                view = view[count:]
         self.sent_bytes += len(data)
+
+    def _hear_the_end(self) -> NoReturn:
+        """The remote takes nothing any more; what it still says is read, as by rsync, to its end."""
+        for _ in range(LAST_READS):
+            self.receive()
+        raise SocketError(f"rsync: [{self.who}] write error: {os.strerror(errno.EPIPE)} ({errno.EPIPE})")
 
     def receive(self, at_end: PrsyncError | None = None) -> bytes:
         """At least one byte. `at_end`: what is raised where the remote has closed."""

@@ -38,8 +38,7 @@ class Remote:
     def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None) -> None:
         if isinstance(failure, PrsyncError) and self._shell is not None:
             self._shell.stream.close()
-            code = self._shell.final_code(failure.code)
-            failure.code = ExitCode(code) if code in set(ExitCode) else failure.code
+            failure.status = self._shell.final_code(failure.code)
         self._close()
 
     def _open(self) -> Stream:

@@ -44,6 +44,9 @@ class UserSite:
             matches = glob.glob(path, root_dir=self.directory, include_hidden=False) if options.protect_args else []
             yield from sorted(matches) or [path]
 
+    def destination(self, paths: tuple[bytes, ...], options: Options, excluded: Excluded) -> bytes:
+        return next(self.arguments(paths, options, excluded), b".")
+
     def read_file(self, name: bytes) -> bytes:
         return read_bounded(os.open(os.path.join(self.directory, name), os.O_RDONLY | os.O_CLOEXEC))
 
