@@ -20,11 +20,10 @@ from pathlib import Path
 
 from bench.processes import RunFailed
 from bench.report import shortfalls, table, write_json
-from bench.runner import ALL_PAIRS, SWARM_PAIRS, Bench, Figures, remove_folder
+from bench.runner import Bench, Figures, remove_folder
 from bench.workload import Workload, load_workloads
 
 CLONE_NEWNET = 0x40000000
-QUICK_DIVISOR = 10
 
 
 def say(line: str) -> None:
@@ -33,30 +32,38 @@ def say(line: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     workloads = load_workloads()
+    pairs = sorted({pair for workload in workloads.values() for pair in workload.pairs})
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n\n")[2])
     parser.add_argument("--only", action="append", choices=list(workloads), help="this workload alone; may be given again")
-    parser.add_argument("--pair", action="append", choices=sorted({*ALL_PAIRS, *SWARM_PAIRS}), help="only these, and stock rsync")
+    parser.add_argument("--pair", action="append", choices=pairs, help="only these, and stock rsync; may be given again")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="timed runs of each pair (default: 5)")
-    parser.add_argument("--quick", action="store_true", help=f"trees {QUICK_DIVISOR} times smaller, to try the bench")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="FACTOR", help="of the trees' sizes, below 1 to try the bench"
+    )
+    parser.add_argument("--list", action="store_true", help="show the workloads and end")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="a tmpfs (default: /dev/shm)")
     parser.add_argument("--json", type=Path, default=None, help="where the results go (default: bench/results/DATE.json)")
     options = parser.parse_args(arguments)
+    if options.list:
+        for workload in workloads.values():
+            say(f"{workload.name:20} {workload.title}")
+        return 0
     signal.signal(signal.SIGTERM, lambda caught, frame: sys.exit(128 + caught))
     _own_network()
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent.parent)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code
-    divisor = QUICK_DIVISOR if options.quick else 1
+    divisor = max(1, round(1 / options.scale))
     folder = Path(tempfile.mkdtemp(prefix="prsync-bench-", dir=options.folder))
     folder.chmod(0o755)
     results: list[tuple[Workload, list[Figures]]] = []
-    failures = []
+    bench = Bench(folder, divisor, options.rounds, say)
     try:
-        bench = Bench(folder, divisor, options.rounds, say)
         for name in options.only or workloads:
             try:
-                figures = bench.run(workloads[name], ["rsync-rsyncd", *(options.pair or [*ALL_PAIRS, *SWARM_PAIRS])])
+                say(f"\n{name}")
+                figures = bench.run(workloads[name], options.pair or [])
             except RunFailed as failure:
-                failures.append(str(failure))
+                bench.failures.append(str(failure))
                 say(f"\n{name}: FAILED: {failure}")
                 continue
             results.append((workloads[name], figures))
@@ -71,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for text in below:
         say(f"not reached: {text}")
     say(f"results: {path}")
-    return 1 if failures else 0
+    return 1 if bench.failures else 0
 
 
 def _own_network() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 PAGE = 4096
 TICK = os.sysconf("SC_CLK_TCK")
 START_LIMIT = 10.0
-RUN_LIMIT = 600.0
+MEMORY_INTERVAL = 0.01
 SETTLING = 0.4  # until the process of a connection that was closed at once has gone
 
 
@@ -36,6 +36,10 @@ class Sample:
 
 class RunFailed(Exception):
     """A program under measurement failed, or gave another result."""
+
+
+class RunUnended(RunFailed):
+    """It was ended after its limit."""
 
 
 @dataclass
@@ -88,40 +92,54 @@ def start_daemon(command: Sequence[str], config: Path, address: str, port: int, 
     raise RunFailed(f"{command[0]} does not start; see {log}")
 
 
-def measure(command: Sequence[str], daemons: Sequence[Daemon], log: Path, *, sample_memory: bool) -> Sample:
-    """Runs a client to its end. Its output goes to `log`; a status other than 0 raises RunFailed."""
+def measure(
+    command: Sequence[str], daemons: Sequence[Daemon], log: Path, *, sample_memory: bool, limit: float, clients: int = 1
+) -> Sample:
+    """Runs a client, or several at once, to the end. The first one's output goes to `log`; a status not 0 raises RunFailed."""
     _wait_until_idle(daemons)
-    before = sum(_cpu_with_children(each.process.pid) for each in daemons)
+    before = sum(cpu_with_children(each.process.pid) for each in daemons)
     wire = _wire_bytes()
-    with open(log, "wb") as output:
+    with open(log, "wb") as output, open(os.devnull, "wb") as nowhere:
         start = time.perf_counter()
-        pid = os.posix_spawnp(
-            command[0],
-            list(command),
-            os.environ,
-            file_actions=[(os.POSIX_SPAWN_DUP2, output.fileno(), 1), (os.POSIX_SPAWN_DUP2, output.fileno(), 2)],
-        )
-    watch = _Memory(pid, [each.process.pid for each in daemons]) if sample_memory else None
-    timer = threading.Timer(RUN_LIMIT, lambda: os.kill(pid, signal.SIGKILL))
+        pids = [_spawn(command, nowhere.fileno() if number else output.fileno()) for number in range(clients)]
+    watch = _Memory(pids, [each.process.pid for each in daemons]) if sample_memory else None
+    expired = threading.Event()
+
+    def expire() -> None:
+        expired.set()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    timer = threading.Timer(limit, expire)
     timer.daemon = True
     timer.start()
-    _, status, usage = os.wait4(pid, 0)
+    ends = [os.wait4(pid, 0) for pid in pids]
     wall = time.perf_counter() - start
     timer.cancel()
     if watch:
         watch.stop()
-    if status:
-        tail = log.read_text(errors="replace")[-2000:]
-        raise RunFailed(f"{' '.join(command)}: exit status {os.waitstatus_to_exitcode(status)}\n{tail}")
+    command_line = " ".join(command)
+    if expired.is_set():
+        raise RunUnended(f"{command_line}: not at its end after {limit:.0f} s")
+    for _, status, _ in ends:
+        if status:
+            tail = log.read_text(errors="replace")[-2000:]
+            raise RunFailed(f"{command_line}: exit status {os.waitstatus_to_exitcode(status)}\n{tail}")
     _wait_until_idle(daemons)
     return Sample(
         wall,
-        usage.ru_utime + usage.ru_stime,
-        sum(_cpu_with_children(each.process.pid) for each in daemons) - before,
+        sum(usage.ru_utime + usage.ru_stime for _, _, usage in ends),
+        sum(cpu_with_children(each.process.pid) for each in daemons) - before,
         _wire_bytes() - wire,
         watch.client if watch else 0,
         watch.daemon if watch else 0,
     )
+
+
+def _spawn(command: Sequence[str], output: int) -> int:
+    actions = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+    return os.posix_spawnp(command[0], list(command), os.environ, file_actions=actions)
 
 
 def touch_memory(size: int) -> None:
@@ -149,11 +167,11 @@ def _stat_fields(pid: int) -> list[str]:
         return []
 
 
-def _cpu_with_children(pid: int) -> float:
+def cpu_with_children(pid: int) -> float:
     """CPU seconds of a process, of its children that ended, and of those that live."""
     fields = _stat_fields(pid)
     own = sum(int(value) for value in fields[11:15]) / TICK if fields else 0.0
-    return own + sum(_cpu_with_children(child) for child in _children(pid))
+    return own + sum(cpu_with_children(child) for child in _children(pid))
 
 
 def _children(pid: int) -> list[int]:
@@ -187,19 +205,19 @@ def _wire_bytes() -> int:
 
 
 class _Memory:
-    """Samples the Pss of both sides, every 10 ms, until stopped; keeps the highest sums."""
+    """Samples the Pss of both sides, every 10 ms for one client, until stopped; keeps the highest sums."""
 
-    def __init__(self, client: int, daemons: Sequence[int]) -> None:
+    def __init__(self, clients: Sequence[int], daemons: Sequence[int]) -> None:
         self.client = self.daemon = 0
-        self._pids = (client, list(daemons))
+        self._pids = (list(clients), list(daemons))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._sample)
         self._thread.start()
 
     def _sample(self) -> None:
-        client, daemons = self._pids
-        while not self._ended.wait(0.01):
-            self.client = max(self.client, sum(map(_pss, _family(client))))
+        clients, daemons = self._pids
+        while not self._ended.wait(MEMORY_INTERVAL * len(clients)):
+            self.client = max(self.client, sum(_pss(pid) for each in clients for pid in _family(each)))
             self.daemon = max(self.daemon, sum(_pss(pid) for each in daemons for pid in _family(each)))
 
     def stop(self) -> None:

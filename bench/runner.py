@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import statistics
 import subprocess
@@ -10,16 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Daemon, RunFailed, Sample, launchers, measure, start_daemon, touch_memory
+from bench.processes import Daemon, RunFailed, RunUnended, Sample, launchers, measure, start_daemon, touch_memory
 from bench.trees import differences
 from bench.workload import Workload
 
 STOCK = "/usr/bin/rsync"
 ORIGIN, STOCK_ADDRESS = "127.0.0.1", "127.0.0.1"
 ORIGIN_PORT, STOCK_PORT = 8731, 8732
-ALL_PAIRS = ("rsync-rsyncd", "prsync-prsyncd", "prsync-rsyncd", "rsync-prsyncd")
-"""Client and daemon; the first is what the others are measured by."""
-SWARM_PAIRS = ("rsync-rsyncd", "prsync-swarm")
 
 
 @dataclass(frozen=True)
@@ -34,6 +32,8 @@ class Figures:
     wire: int
     client_memory: int
     daemon_memory: int
+    unended: bool = False
+    """It was ended after `wall` seconds, its limit, and did not run again."""
 
 
 class Bench:
@@ -44,10 +44,11 @@ class Bench:
         self.client, self.daemon, self.control = launchers(folder)
         self.source, self.basis, self.destination = folder / "source", folder / "basis", folder / "destination"
         self.log = folder / "client.log"
+        self.failures: list[str] = []
 
-    def run(self, workload: Workload, pairs: Sequence[str]) -> list[Figures]:
-        """Raises RunFailed."""
-        pairs = [pair for pair in (SWARM_PAIRS if workload.mirrors else ALL_PAIRS) if pair in pairs]
+    def run(self, workload: Workload, wanted: Sequence[str]) -> list[Figures]:
+        """Of the first pair and of those that are wanted (none: all). Raises RunFailed where the first pair fails."""
+        pairs = [pair for pair in workload.pairs if not wanted or pair in (workload.pairs[0], *wanted)]
         if workload.make_source is None:
             return self._run_command(workload)
         self._make(workload)
@@ -92,7 +93,9 @@ class Bench:
         own = f"state dir = {self.folder}/state-{address}\n" if kind == "prsyncd" else ""
         own += "digest index = yes\n" if in_swarm else ""
         lines = "".join(f"mirror = rsync://{each}:{ORIGIN_PORT}/data/\n" for each in mirrors)
-        config.write_text(f"use chroot = no\nuid = root\ngid = root\n{own}[data]\npath = {self.source}\n{lines}")
+        modules = f"[data]\npath = {self.source}\n{lines}[push]\npath = {self.destination}\nread only = no\n"
+        modules += f"[basis]\npath = {self.basis}\nread only = no\n"
+        config.write_text(f"use chroot = no\nuid = root\ngid = root\n{own}{modules}")
         command = self.daemon if kind == "prsyncd" else [STOCK, "--daemon"]
         daemon = start_daemon(command, config, address, port, self.folder / f"{kind}-{address}.log")
         if in_swarm:
@@ -100,43 +103,71 @@ class Bench:
         return daemon
 
     def _compare(self, workload: Workload, pairs: Sequence[str], daemons: dict[str, list[Daemon]]) -> list[Figures]:
-        memory = {pair: self._once(workload, pair, daemons, sampling=True) for pair in pairs}
-        timed: dict[str, list[Sample]] = {pair: [] for pair in pairs}
+        unended, memory = set(), {}
+        for pair in pairs:
+            try:
+                memory[pair] = self._once(workload, pair, daemons, sampling=True)
+            except RunUnended as failure:
+                self.say(f"  {failure}")
+                unended.add(pair)
+            except RunFailed as failure:
+                if pair == pairs[0]:
+                    raise
+                self.failures.append(str(failure))
+                self.say(f"  FAILED: {failure}")
+        timed: dict[str, list[Sample]] = {pair: [] for pair in memory}
         for number in range(self.rounds):
-            for pair in pairs:
+            for pair in memory:
                 timed[pair] += [self._once(workload, pair, daemons) for _ in range(workload.repeats)]
-            self.say(f"  round {number + 1}: " + "  ".join(f"{pair} {timed[pair][-1].wall:.3f} s" for pair in pairs))
-        return [_figures(pair, timed[pair], memory[pair]) for pair in pairs]
+            self.say(f"  round {number + 1}: " + "  ".join(f"{pair} {timed[pair][-1].wall:.3f} s" for pair in memory))
+        ended = {pair: _figures(pair, timed[pair], memory[pair]) for pair in memory}
+        endless = {pair: Figures(pair, workload.run_limit, [], 0, 0, 0, 0, 0, unended=True) for pair in unended}
+        return [(ended | endless)[pair] for pair in pairs if pair in ended or pair in endless]
 
     def _once(self, workload: Workload, pair: str, daemons: dict[str, list[Daemon]], *, sampling: bool = False) -> Sample:
         client, _, daemon = pair.partition("-")
-        if sampling or not workload.keep_destination:
-            _remove(self.destination)
-        if workload.make_basis and not self.destination.exists():
-            _copy(self.basis, self.destination)
-        else:
-            self.destination.mkdir(exist_ok=True)
+        destination = self.basis if workload.keep_destination else self.destination
+        if workload.clients == 1 and not workload.keep_destination:
+            _remove(destination)
+            if workload.make_basis:
+                _copy(self.basis, destination)
+            else:
+                destination.mkdir()
         address, port = (STOCK_ADDRESS, STOCK_PORT) if daemon == "rsyncd" else (ORIGIN, ORIGIN_PORT)
-        url = f"rsync://{address}:{port}/data/{workload.path}"
-        command = [STOCK] if client == "rsync" else self.client
+        url = f"rsync://{address}:{port}/"
+        module = "basis/" if workload.keep_destination else "push/"
+        ends = {
+            "pull": [url + "data/" + workload.path, *([f"{destination}/"] if workload.clients == 1 else [])],
+            "push": [f"{self.source}/", url + module],
+            "local": [f"{self.source}/", f"{destination}/"],
+        }[workload.way]
+        words = [word.replace("FOLDER", str(self.folder)) for word in workload.arguments]
         touch_memory(workload.touched // self.divisor)
         sample = measure(
-            [*command, *workload.arguments, url, f"{self.destination}/"], daemons[daemon], self.log, sample_memory=sampling
+            [*([STOCK] if client == "rsync" else self.client), *words, *ends],
+            daemons.get(daemon, []),
+            self.log,
+            sample_memory=sampling,
+            limit=workload.run_limit,
+            clients=workload.clients,
         )
-        found = differences(self.source, self.destination, content=sampling)
+        if workload.clients > 1:
+            found = _missing_lines(self.log, self.source)
+        else:
+            found = differences(self.source, destination, content=sampling)
         if found:
             raise RunFailed(f"{workload.name}, {pair}: the trees differ:\n  " + "\n  ".join(found))
         return sample
 
     def _run_command(self, workload: Workload) -> list[Figures]:
-        """A command without a daemon."""
-        commands = {"rsync-rsyncd": [STOCK], "prsync-prsyncd": self.client}
+        """A command without a tree."""
+        commands = dict(zip(workload.pairs, ([STOCK], self.client), strict=True))
         timed: dict[str, list[Sample]] = {pair: [] for pair in commands}
-        for command in commands.values():
-            measure([*command, *workload.arguments], [], self.log, sample_memory=False)
-        for _ in range(self.rounds * workload.repeats):
+        for number in range(1 + self.rounds * workload.repeats):
             for pair, command in commands.items():
-                timed[pair].append(measure([*command, *workload.arguments], [], self.log, sample_memory=False))
+                sample = measure([*command, *workload.arguments], [], self.log, sample_memory=False, limit=workload.run_limit)
+                if number:
+                    timed[pair].append(sample)
         return [_figures(pair, samples, samples[0]) for pair, samples in timed.items()]
 
 
@@ -152,6 +183,14 @@ def _figures(pair: str, timed: Sequence[Sample], memory: Sample) -> Figures:
         memory.client_memory,
         memory.daemon_memory,
     )
+
+
+def _missing_lines(log: Path, tree: Path) -> list[str]:
+    """A listing has a line for each entry."""
+    with open(log, "rb") as lines:
+        listed = sum(1 for _ in lines)
+    there = 1 + sum(len(names) + len(files) for _, names, files in os.walk(tree))
+    return [] if listed == there else [f"{listed} lines for {there} entries"]
 
 
 def _remove(tree: Path) -> None:

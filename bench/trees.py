@@ -38,6 +38,8 @@ def write_small_files(root: Path, count: int, folders: int, least: int, most: in
             os.write(handle, data[start : start + size])
         os.utime(handle, (MTIME + number, MTIME + number))
         os.close(handle)
+    for folder in range(folders):
+        os.utime(root / f"folder-{folder:05}", (MTIME, MTIME))
 
 
 def differences(left: Path, right: Path, *, content: bool) -> list[str]:

@@ -1,1 +1,1 @@
-"""The workloads, one a file; each has a `WORKLOAD`."""
+"""The workloads, a file for each tree; `WORKLOADS` is what is done with it."""

@@ -18,7 +18,7 @@ def _copy(source: Path, basis: Path, divisor: int) -> None:
     subprocess.run(["cp", "-a", "--", f"{source}/.", str(basis)], check=True)
 
 
-WORKLOAD = Workload(
+PULL = Workload(
     "checksum",
     "-c over 1 GiB in 2,000 files, nothing changed",
     0.70,
@@ -27,3 +27,4 @@ WORKLOAD = Workload(
     keep_destination=True,
     arguments=("-ac",),
 )
+WORKLOADS = (PULL,)

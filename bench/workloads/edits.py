@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 from bench.trees import MTIME, write_random
-from bench.workload import GIB, Workload
+from bench.workload import GIB, Workload, pushed
 
 EDITS = 200
 
@@ -26,7 +26,7 @@ def _make_old(source: Path, basis: Path, divisor: int) -> None:
     os.utime(basis / "image", (MTIME - 1000, MTIME - 1000))
 
 
-WORKLOAD = Workload(
+PULL = Workload(
     "edits",
     "1 GiB file with 200 scattered edits",
     0.80,
@@ -34,3 +34,4 @@ WORKLOAD = Workload(
     make_basis=_make_old,
     touched=3 * GIB // 2,
 )
+WORKLOADS = (PULL, pushed(PULL, 0.80))

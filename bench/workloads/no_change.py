@@ -4,14 +4,14 @@ import subprocess
 from pathlib import Path
 
 from bench.trees import write_small_files
-from bench.workload import Workload
+from bench.workload import Workload, copied, pushed
 
 
 def _copy(source: Path, basis: Path, divisor: int) -> None:
     subprocess.run(["cp", "-a", "--sparse=always", "--", f"{source}/.", str(basis)], check=True)
 
 
-WORKLOAD = Workload(
+PULL = Workload(
     "no-change",
     "200,000 files, nothing changed",
     0.60,
@@ -19,3 +19,4 @@ WORKLOAD = Workload(
     make_basis=_copy,
     keep_destination=True,
 )
+WORKLOADS = (PULL, pushed(PULL, 0.50), copied(PULL, 0.50))

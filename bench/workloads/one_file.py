@@ -3,7 +3,7 @@
 from bench.trees import write_random
 from bench.workload import Workload
 
-WORKLOAD = Workload(
+PULL = Workload(
     "one-file",
     "one file of 5,000 bytes pulled",
     1.0,
@@ -11,3 +11,4 @@ WORKLOAD = Workload(
     touched=0,
     repeats=4,
 )
+WORKLOADS = (PULL,)

@@ -1,9 +1,9 @@
 """The 2 GiB file by swarm, from three local mirrors."""
 
 from bench.workload import Workload
-from bench.workloads.big_file import WORKLOAD as CLASSIC
+from bench.workloads.big_file import PULL as CLASSIC
 
-WORKLOAD = Workload(
+PULL = Workload(
     "swarm-big-file",
     "2 GiB file by swarm from three mirrors",
     1.0,
@@ -11,3 +11,4 @@ WORKLOAD = Workload(
     touched=CLASSIC.touched,
     mirrors=3,
 )
+WORKLOADS = (PULL,)

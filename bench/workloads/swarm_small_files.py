@@ -1,9 +1,9 @@
 """The 100,000 small files by swarm, from three local mirrors."""
 
 from bench.workload import Workload
-from bench.workloads.small_files import WORKLOAD as CLASSIC
+from bench.workloads.small_files import PULL as CLASSIC
 
-WORKLOAD = Workload(
+PULL = Workload(
     "swarm-small-files",
     "100,000 files of 1 to 20 KiB by swarm from three mirrors",
     1.0,
@@ -11,3 +11,4 @@ WORKLOAD = Workload(
     touched=CLASSIC.touched,
     mirrors=3,
 )
+WORKLOADS = (PULL,)

@@ -2,4 +2,4 @@
 
 from bench.workload import Workload
 
-WORKLOAD = Workload("version", "--version", 0.040, arguments=("--version",), touched=0, absolute=True, repeats=4)
+WORKLOADS = (Workload("version", "--version", 0.040, arguments=("--version",), touched=0, absolute=True, repeats=4),)

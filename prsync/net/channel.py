@@ -34,6 +34,8 @@ class Channel:
             except BrokenPipeError:
                 self._hear_the_end()
             except OSError as error:
+                if not self.received_bytes:
+                    self.receive()  # it ended before it said anything: that, and not how soon we wrote, decides what is said
                 raise SocketError(f"rsync: [{self.who}] write error: {error.strerror} ({error.errno})") from None
             else:
                 if not count:
