@@ -119,7 +119,7 @@ static size_t item_path(const item *it, char *out) {
     return n;
 }
 
-/* util1.c:clean_fname without flags: "." components and doubled slashes go. */
+/* util1.c:clean_fname without flags: "." components but a last one, and doubled slashes go. */
 static size_t clean_name(char *s, size_t n) {
     size_t out = 0, at = 0;
     if (n && s[0] == '/') out = at = 1;
@@ -127,7 +127,7 @@ static size_t clean_name(char *s, size_t n) {
     while (at < n) {
         size_t end = at;
         while (end < n && s[end] != '/') end++;
-        if (end > at && !(end - at == 1 && s[at] == '.')) {
+        if (end > at && !(end - at == 1 && s[at] == '.' && end < n)) {
             if (out > start) s[out++] = '/';
             memmove(s + out, s + at, end - at);
             out += end - at;
