@@ -174,6 +174,8 @@ static int local_name(ps_ctx *c, ps_flists *all, char *dest, ps_root **root) {
         if (total > 1) return ps_fail(c, 3, 0, "ERROR: destination must be a directory when copying more than 1 file");
         if (all->first->count && S_ISDIR(all->first->files[0].mode))
             return ps_fail(c, 3, 0, "ERROR: cannot overwrite non-directory with a directory");
+    } else if (err == ELOOP && c->module && total == 1 && !trailing && !S_ISDIR(all->first->files[0].mode)) {
+        /* A symlink that leads out of the module is replaced like one that leads nowhere. */
     } else if (err != ENOENT) {
         return dest_failed(c, 3, err, "ERROR: cannot stat destination", dest, "");
     }

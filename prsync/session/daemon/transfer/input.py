@@ -38,14 +38,16 @@ class Text(Protocol):
 
 
 class MuxInput:
-    """Data bytes out of the multiplexed stream. `frames` collects those of the extension; other messages are dropped:
-    nothing that a client may say here matters before the transfer. `plain`: a client of old, whose stream is all data."""
+    """Data bytes out of the multiplexed stream. `frames` collects those of the extension; that the client ends the run, which
+    overtakes its data, is kept for the role; other messages are dropped: nothing that a client may say here matters before the
+    transfer. `plain`: a client of old, whose stream is all data."""
 
     def __init__(self, text: Text, plain: bool = False) -> None:
         self.text = text
         self.plain = plain
         self.left = 0  # data bytes of the frame at hand
         self.ready = bytearray()
+        self.ends = b""  # what says so
         self.frames: list[bytes] = []
 
     def rest(self) -> bytes:
@@ -54,7 +56,7 @@ class MuxInput:
             return bytes(self.ready) + self.text.take_rest()
         ready = frame(MSG_DATA, bytes(self.ready)) if self.ready else b""
         head = struct.pack("<I", MPLEX_BASE << 24 | self.left) if self.left else b""
-        return ready + head + self.text.take_rest()
+        return self.ends + ready + head + self.text.take_rest()
 
     def exactly(self, count: int) -> bytes:
         while len(self.ready) < count:
@@ -103,7 +105,9 @@ class MuxInput:
                 raise StreamError(f"unexpected tag {code} from the client")
             else:
                 data = self.text.exactly(size)
-                if code == MSG_NOMINATE:
+                if code == MSG_ERROR_EXIT:
+                    self.ends = frame(code, data)
+                elif code == MSG_NOMINATE:
                     if size > FRAME_BYTES or len(self.frames) == FRAMES_HELD:
                         raise StreamError("the client sends more frames than are answered before the transfer")
                     self.frames.append(data)

@@ -35,7 +35,7 @@ class ReceiverJob:
 
     def prepare(self, source: MuxInput) -> None:
         """Reads the filter list, puts the names of a --files-from into the output. Raises PrsyncError, Hangup."""
-        rules = client_rules(self.site, self.context, self.options, source)
+        self.rules = rules = client_rules(self.site, self.context, self.options, source)  # as long as the pump
         destination = self.site.destination(self.paths, self.options, rules.daemon_excludes)
         names = None if self.options.files_from is None else self._forwarded_names(rules, self.options.files_from)
         self.before = source.rest()
