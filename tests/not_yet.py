@@ -9,8 +9,6 @@ import pytest
 
 NOT_YET: dict[str, str] = {
     "help called rsync": "the help has no usage lines of local copies and pushes yet, nor all spellings",
-    "remote of shell-daemon-pull": "prsync --server --daemon is not there yet",
-    "remote of shell-daemon-push": "prsync --server --daemon is not there yet",
     "end with the supervisor": "prsyncd's helpers outlive a supervisor that was killed",
 }
 

@@ -31,9 +31,9 @@ Usage: prsyncd [OPTION]...
 
 WITH_VALUE = ("address", "bwlimit", "config", "dparam", "port", "log-file", "log-file-format", "sockopts")
 WITHOUT = (
-    "daemon", "check-config", "detach", "no-detach", "verbose", "no-verbose", "no-v", "ipv4", "ipv6", "help", "version",
+    "daemon", "server", "check-config", "detach", "no-detach", "verbose", "no-verbose", "no-v", "ipv4", "ipv6", "help", "version",
 )  # fmt: skip
-NOT_YET = ("protocol", "temp-dir", "server")
+NOT_YET = ("protocol", "temp-dir")
 SHORT = {"M": "dparam", "4": "ipv4", "6": "ipv6", "v": "verbose", "h": "help", "V": "version", "T": "temp-dir"}
 
 
@@ -53,6 +53,7 @@ class DaemonOptions:
     overrides: tuple[str, ...] = ()
     verbose: int = 0
     check_config: bool = False
+    server: bool = False  # a remote shell has started it
     help: bool = False
     version: bool = False
     environment: Mapping[str, str] = attrs.field(factory=dict)
@@ -113,7 +114,7 @@ def _pairs(arguments: list[str]) -> list[tuple[str, str]]:
                     pairs.append((name, rest.removeprefix("=")))
                     break
                 pairs.append((name, _value(f"-{letter}", name, None, arguments)))
-        else:
+        elif not (word == "." and ("server", "") in pairs):  # the place of the paths in a remote shell's command
             raise UsageError(f"{word}: a daemon takes no arguments, only options (in daemon mode)")
     return pairs
 

@@ -13,6 +13,7 @@ import attrs
 
 from prsync.config.model import Config, Module, Values
 from prsync.errors import ExitCode, PrsyncError
+from prsync.net.connection import Connection
 from prsync.options.daemon import DaemonOptions
 from prsync.privileges import read_umask
 from prsync.protocol.filter_syntax import Rule
@@ -30,7 +31,7 @@ LINGER_SECONDS = 1.0
 class Worker:
     """What one connection's worker knows. The environment grows by RSYNC_… as rsync's does, for %VAR% in the configuration."""
 
-    sock: socket.socket
+    sock: Connection
     config: Config
     options: DaemonOptions
     log: DaemonLog
@@ -63,7 +64,7 @@ class Entered:
     extension: Extension | None  # None: the client or the module does not speak nominate/1
 
 
-def linger(sock: socket.socket) -> None:
+def linger(sock: Connection) -> None:
     """Lets the last line reach a client that is still sending: a close with unread bytes would reset the connection."""
     end = time.monotonic() + LINGER_SECONDS
     try:

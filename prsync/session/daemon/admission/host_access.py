@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -13,6 +13,8 @@ from prsync.engine.rules import wildmatch
 
 UNDETERMINED = "UNDETERMINED"  # "reverse lookup" is off
 UNKNOWN = "UNKNOWN"
+NO_ADDRESS = "0.0.0.0"
+ADDRESS_VARIABLES = ("REMOTE_HOST", "SSH_CONNECTION", "SSH_CLIENT", "SSH2_CLIENT")  # clientname.c:client_addr
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Log = Callable[[str], None]
@@ -22,6 +24,15 @@ def peer_address(sockaddr: tuple[str, ...]) -> str:
     """The address in text; an IPv4 address that came in IPv6's clothes without them."""
     text = str(sockaddr[0])
     return text[7:] if text.lower().startswith("::ffff:") and "." in text else text
+
+
+def remote_shell_address(environment: Mapping[str, str]) -> str:
+    """Where the remote shell says that the client is."""
+    said = next((environment[name] for name in ADDRESS_VARIABLES if name in environment), "")
+    try:
+        return str(ipaddress.ip_address(said.split(" ")[0]))
+    except ValueError:
+        return NO_ADDRESS
 
 
 def host_name(address: str, log: Log) -> str:

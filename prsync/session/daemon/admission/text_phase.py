@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import socket
 import time
 
 import attrs
 
+from prsync.net.connection import Connection
 from prsync.protocol.text import OLDEST_PROTOCOL, OUR_PROTOCOL
 from prsync.version import __version__ as prsync_version
 
@@ -65,7 +65,7 @@ def parse_greeting(line: str) -> Greeting:
 class TextStream:
     """Lines and NUL-terminated words from a socket. Every reading method raises Hangup at the end, or at the deadline."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Connection) -> None:
         self.sock = sock
         self.buffer = bytearray()
         self.deadline: float | None = None

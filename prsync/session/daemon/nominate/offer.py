@@ -79,6 +79,6 @@ def _open_registry(worker: Worker, module: Module) -> Registry:
 
 def _may_be_named(mirror: Candidate, worker: Worker) -> bool:
     """A client would not contact a registered mirror of an address that only we can reach (protocol-spec §8)."""
-    if mirror.listed or worker.sock.family == socket.AF_UNIX:
+    if mirror.listed or not isinstance(worker.sock, socket.socket) or worker.sock.family == socket.AF_UNIX:
         return True
     return address_is_allowed(mirror.address, peer_address(worker.sock.getsockname()))

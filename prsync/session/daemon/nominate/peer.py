@@ -14,7 +14,7 @@ from prsync.engine.flist import Root
 from prsync.engine.rules import RuleSet
 from prsync.engine.serve import ASK, Peer
 from prsync.errors import ExitCode, PrsyncError, SocketError, StartError, StreamError
-from prsync.net.streams import SocketStream
+from prsync.net.connection import stream_of
 from prsync.options.model import as_text
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import Bye, ControlFrame, Hello, Lease, Probe, Report, decode_frame, encode_frame
@@ -191,7 +191,7 @@ def serve_peer(worker: Worker, entered: Entered, received: Received) -> int:
     signal.signal(signal.SIGUSR2, peer.stop)
     before = worker.text.take_rest()
     bandwidth = worker.options.bwlimit * 1024
-    stream = SocketStream(worker.sock)
+    stream = stream_of(worker.sock)
     loop = Loop(stream, peer, who="peer", timeout=idle, bandwidth=bandwidth, before=before, companion=Ticks(peer.tick))
     failure: PrsyncError | None = None
     try:

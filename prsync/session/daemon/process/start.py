@@ -16,6 +16,7 @@ import prsync.protocol
 from prsync.config.model import DEFAULT_CONFIG, USER_CONFIG, Config, load_config
 from prsync.engine.flist import prewarm_ids
 from prsync.errors import ExitCode, FileError
+from prsync.net.connection import PipeConnection
 from prsync.options.daemon import DaemonOptions
 from prsync.session.daemon.process.pid_file import PidFile
 from prsync.session.daemon.process.sockets import open_listeners
@@ -35,12 +36,13 @@ def run_daemon(options: DaemonOptions, say: Say) -> int:
     Raises PrsyncError for what keeps it from starting: ConfigError for the configuration (its text has a line a problem),
     SocketError, FileError for the pid file.
     """
+    over_shell = options.server  # a remote shell's daemon serves the one connection that it is given
     config = load_config(options.config or default_config(), options.environment, options.overrides)
     if options.check_config:
         return _check(config, say)
     config.usable()
-    if _stdin_is_socket():
-        return _serve_inetd(config, options)
+    if over_shell or _stdin_is_socket():
+        return _serve_one(config, options, over_shell)
     start = config.start
     port = options.port or start.number("port") or DEFAULT_PORT
     address = _said(options.address, start.text("address", options.environment))
@@ -95,17 +97,23 @@ def _stdin_is_socket() -> bool:
         return False
 
 
-def _serve_inetd(config: Config, options: DaemonOptions) -> int:
-    """Started by inetd, with the connection as standard input: serves that one."""
+def _serve_one(config: Config, options: DaemonOptions, over_shell: bool) -> int:
+    """Started by inetd, with the connection as standard input, or by a remote shell, with one as input and output."""
     _preload()
-    connection = socket.socket(fileno=os.dup(0))
+    numbers = [os.dup(number) for number in ((0, 1) if over_shell else (0,))]
     null = os.open(os.devnull, os.O_RDWR)
-    for number in range(3):
+    for number in range(2 if over_shell else 3):  # a remote shell carries what is said on standard error
         os.dup2(null, number)
     log = log_for(config, options)
     for problem in config.problems:
         log.line(str(problem))
-    return serve(connection, config, options, log)
+    if not over_shell:
+        return serve(socket.socket(fileno=numbers[0]), config, options, log)
+    connection = PipeConnection(*numbers)
+    try:
+        return serve(connection, config, options, log)
+    finally:
+        connection.close()
 
 
 def _detach(pid_file: PidFile) -> None:

@@ -7,9 +7,10 @@ import socket
 from collections.abc import Mapping
 
 from prsync.config.model import Config
+from prsync.net.connection import Connection
 from prsync.options.daemon import DaemonOptions
 from prsync.privileges import open_trusted
-from prsync.session.daemon.admission.host_access import host_name, peer_address
+from prsync.session.daemon.admission.host_access import NO_ADDRESS, host_name, peer_address, remote_shell_address
 from prsync.session.daemon.admission.text_phase import GREETING, Hangup, Refusal, TextStream, parse_greeting
 from prsync.session.daemon.connection import Worker, linger
 from prsync.session.daemon.log import DaemonLog
@@ -20,7 +21,7 @@ EARLY_INPUT = "#early_input="
 EARLY_INPUT_LIMIT = 5120
 
 
-def serve(sock: socket.socket, config: Config, options: DaemonOptions, log: DaemonLog) -> int:
+def serve(sock: Connection, config: Config, options: DaemonOptions, log: DaemonLog) -> int:
     """Serves one connection to its end; the exit code. What goes wrong is said to the client or logged, never raised."""
     worker = Worker(sock, config, options, log, dict(options.environment), TextStream(sock))
     try:
@@ -44,15 +45,16 @@ def _talk(worker: Worker) -> int:
     config, text, log = worker.config, worker.text, worker.log
     world = config.globals
     try:
-        worker.address = peer_address(worker.sock.getpeername()) if worker.sock.family != socket.AF_UNIX else "0.0.0.0"
+        worker.address = _address(worker)
     except OSError:  # the client was gone before it was served
         raise Hangup("") from None
     if world.flag("reverse lookup"):
         worker.host = host_name(worker.address, log.line)
     log.line(f"connect from {worker.host} ({worker.address})")
-    worker.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if worker.sock.family != socket.AF_UNIX:
-        worker.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if isinstance(worker.sock, socket.socket):
+        worker.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if worker.sock.family != socket.AF_UNIX:
+            worker.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     text.set_deadline(worker.handshake_seconds(world))
     text.send(GREETING.encode() + _message_of_the_day(world.text("motd file", worker.environment)))
     greeting = parse_greeting(text.line())
@@ -75,6 +77,12 @@ def _talk(worker: Worker) -> int:
     if module is None:
         raise Refusal(f"Unknown module '{name}'", f"unknown module '{name}' tried from {worker.host} ({worker.address})")
     return serve_module(worker, module, greeting)
+
+
+def _address(worker: Worker) -> str:
+    if not isinstance(worker.sock, socket.socket):
+        return remote_shell_address(worker.options.environment)
+    return peer_address(worker.sock.getpeername()) if worker.sock.family != socket.AF_UNIX else NO_ADDRESS
 
 
 def _message_of_the_day(path: str) -> bytes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from prsync.errors import ExitCode, PrsyncError, StartError, StreamError, TransferTimeout
-from prsync.net.streams import SocketStream
+from prsync.net.connection import stream_of
 from prsync.options.model import Options, as_bytes, as_text
 from prsync.options.older_protocols import refuse_beyond
 from prsync.options.read import Reader
@@ -140,7 +140,7 @@ def _drive(worker: Worker, job: Job, nominated: NominatedSender | None, timeout:
     if timeout and job.context.options.protocol >= 31:
         job.pump.message(MSG_IO_TIMEOUT, timeout.to_bytes(4, "little"))
     loop = Loop(
-        SocketStream(worker.sock),
+        stream_of(worker.sock),
         nominated or job.pump,
         who=job.role,
         timeout=timeout,
