@@ -46,7 +46,7 @@ GREETINGS = [
     (b"hello\n", b"@ERROR: protocol startup error\n"),
     (b"@RSYNCD: 31\n", b"@ERROR: your client omitted the subprotocol value: @RSYNCD: 31\n"),
     (b"@RSYNCD: 32.0\n", b"@ERROR: your client omitted the digest name list: @RSYNCD: 32.0\n"),
-    (b"@RSYNCD: 29.0\n", b"@ERROR: protocol version 29 is too old: this daemon speaks 30 to 32\n"),
+    (b"@RSYNCD: 26.0\n", b"@ERROR: protocol version 26 is too old: this daemon speaks 27 to 32\n"),
     (b"@RSYNCD: 31.0\n#frobnicate\n", b"@ERROR: Unknown command '#frobnicate'\n"),
     (b"@RSYNCD: 31.0\n#early_input=99999\n", b"@ERROR: invalid early_input length\n"),
     (b"@RSYNCD: 31.0\n#early_input=3\nabcnone\n", b"@ERROR: Unknown module 'none'\n"),
