@@ -9,7 +9,6 @@ import pytest
 
 NOT_YET: dict[str, str] = {
     "help called rsync": "the help has no usage lines of local copies and pushes yet, nor all spellings",
-    "end with the supervisor": "prsyncd's helpers outlive a supervisor that was killed",
 }
 
 

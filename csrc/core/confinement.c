@@ -1,4 +1,4 @@
-/* What a process gives up for good, where the kernel knows how: called once, before it touches the network. */
+/* What a process gives up for good, before it touches the network, and its tie to its parent; where the kernel knows how. */
 #include "core/context.h"
 #include "api/confinement_api.h"
 
@@ -36,7 +36,24 @@ int ps_landlock_read_only(void) {
     close((int)ruleset);
     return failed;
 }
+
+int ps_set_parent_end_signal(int number) {
+    return prctl(PR_SET_PDEATHSIG, (unsigned long)number, 0UL, 0UL, 0UL) ? errno : 0;
+}
+
+int ps_parent_end_signal(int *number) {
+    *number = 0;
+    return prctl(PR_GET_PDEATHSIG, number, 0UL, 0UL, 0UL) ? errno : 0;
+}
 #else
 int ps_no_new_privs(void) { return ENOSYS; }
 int ps_landlock_read_only(void) { return ENOSYS; }
+int ps_set_parent_end_signal(int number) {
+    (void)number;
+    return ENOSYS;
+}
+int ps_parent_end_signal(int *number) {
+    *number = 0;
+    return ENOSYS;
+}
 #endif

@@ -43,12 +43,13 @@ class FetcherHandle:
     def start(self) -> None:
         """Forks the idle fetcher: a first one, or another after FetcherEnded. Not where there are threads."""
         ours, theirs = socket.socketpair()
+        parent = os.getpid()
         pid = os.fork()
         if not pid:
             status = 1
             try:
                 ours.close()
-                status = _child(theirs, self.memory)
+                status = _child(theirs, self.memory, parent)
             finally:
                 os._exit(status)
         theirs.close()
@@ -159,7 +160,7 @@ def start_fetcher() -> FetcherHandle:
     return FetcherHandle()
 
 
-def _child(connection: socket.socket, memory: mmap.mmap) -> int:
+def _child(connection: socket.socket, memory: mmap.mmap, parent: int) -> int:
     # The terminal's interrupt reaches the whole group: the main process decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _close_all_but(connection.fileno())
@@ -185,11 +186,13 @@ def _child(connection: socket.socket, memory: mmap.mmap) -> int:
 
     import trio
 
+    from prsync.engine.confinement import end_with_parent
     from prsync.engine.context import Context  # noqa: F401  all that sources need is loaded before the rights are gone
     from prsync.sources import factory
     from prsync.swarm.fetcher_run import Fetcher
 
     factory.preload()
+    end_with_parent(parent, signal.SIGKILL)  # elsewhere, and until here, the connection's end tells it
     _confine()
     if first_of_next() is not Message.GO:
         return 0
@@ -209,13 +212,13 @@ def _close_all_but(kept: int) -> None:
 
 def _confine() -> None:
     """Another user with no way back when root, and no file system that can be written, where the kernel can see to that."""
-    from prsync.engine.confinement import forbid_writing, no_new_privileges
-    from prsync.privileges import drop, group_id, user_id
+    from prsync.engine.confinement import drop_rights, forbid_writing, no_new_privileges
+    from prsync.privileges import group_id, user_id
 
     if os.geteuid() == 0:
         uid = user_id(UNPRIVILEGED)
         gid = group_id("nogroup") or group_id("nobody") or 65534
-        drop(65534 if uid is None else uid, [gid], no_new_privileges)
+        drop_rights(65534 if uid is None else uid, [gid])
     else:
         no_new_privileges()
     forbid_writing()

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from prsync.config.model import Module
-from prsync.engine.confinement import no_new_privileges
+from prsync.engine.confinement import drop_rights
 from prsync.errors import ConfigError, FileError
-from prsync.privileges import drop, open_directory
+from prsync.privileges import open_directory
 from prsync.session.daemon.admission.identity import module_identity
 from prsync.session.daemon.admission.text_phase import Refusal
 from prsync.session.helpers.index_place import IndexPlace
@@ -34,7 +34,7 @@ class OpenedModule:
     def drop(self) -> None:
         """The process has the module's user and groups from here on. Raises FileError."""
         try:
-            drop(self.uid, self.groups, no_new_privileges)
+            drop_rights(self.uid, self.groups)
         except OSError as error:
             raise FileError(f"{self.helper}: {error.filename} failed: {error.strerror}") from error
 

@@ -54,13 +54,17 @@ class Helpers:
         self._now = now
         self._helpers: dict[tuple[str, str], Helper] = {}  # by kind and module
         self._config: Config | None = None
-        # Its reading end is at its end once the supervisor is gone, and the workers that it has left.
-        self._alive, self._held = os.pipe2(os.O_CLOEXEC)
+        # The reading end of a pipe that is at its end once the supervisor is gone: each child lets go of the other one.
+        self.alive, self._held = os.pipe2(os.O_CLOEXEC)
         self._leaving: set[int] = set()  # told to end
 
     @property
     def pids(self) -> set[int]:
         return {h.pid for h in self._helpers.values() if h.pid} | self._leaving
+
+    def let_go(self) -> None:
+        """In a child of the supervisor: does not hold what tells of the supervisor's end."""
+        os.close(self._held)
 
     def apply(self, config: Config) -> None:
         """Starts what the configuration asks for, ends what it does not, and renews what it has changed."""
@@ -122,8 +126,7 @@ class Helpers:
 
         def run() -> int:
             os.close(read_end)
-            os.close(self._held)
-            return helper.kind.serve(config, module, self._alive, lambda: os.close(write_end))
+            return helper.kind.serve(config, module, self.alive, lambda: os.close(write_end))
 
         helper.pid = self._fork(run)
         helper.started, helper.due = self._now(), None

@@ -5,6 +5,7 @@ This process only supervises: the pull and the daemon are children with programs
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 import trio
 
+from prsync.engine.confinement import end_with_parent
 from prsync.errors import ExitCode, FileError, PrsyncError
 from prsync.protocol.frames import LeaseStep
 from prsync.session.helpers.index_place import IndexPlace
@@ -26,6 +28,7 @@ COMMAND = (sys.executable, "-P", "-m", "prsync")  # -P: nothing is loaded from t
 START_SECONDS = 20.0  # within which the daemon must be ready
 LOOK_SECONDS = 0.05
 BACK_OFF_FIRST, BACK_OFF_MOST = 1.0, 60.0  # between starts of a daemon that ends
+STOP_SECONDS = 5.0  # that a child has to end by itself
 RELEASE_SECONDS = 5.0  # that the end is held up by an origin that does not answer
 
 Say = Callable[[str], None]
@@ -75,6 +78,23 @@ class Mirror:
                 raise _first(group) from None
         return self._code
 
+    async def _run_child(self, words: Sequence[str], orphaned: int) -> int:
+        """A program of ours to its end; its exit code. `orphaned`: the signal that it gets when this process is killed."""
+        parent = os.getpid()
+        # Here, not by trio, which starts processes in threads: the kernel takes the end of the starting thread for its parent's.
+        process = subprocess.Popen(
+            [*COMMAND, *words],
+            stdin=subprocess.DEVNULL,
+            env=dict(self._job.environment),
+            preexec_fn=lambda: end_with_parent(parent, orphaned),  # takes no lock that a thread could hold
+        )
+        try:
+            return await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await _end(process)
+            raise
+
     # ---- pulls -----------------------------------------------------------------------------------
 
     async def _pull_again_and_again(self, nursery: trio.Nursery) -> None:
@@ -92,17 +112,14 @@ class Mirror:
                 await self._again.wait()
 
     async def _pull(self) -> int:
-        done = await trio.run_process(
-            [*COMMAND, *self._job.pull], stdin=subprocess.DEVNULL, check=False, env=dict(self._job.environment)
-        )
-        if done.returncode in GOOD_PULLS:
+        code = await self._run_child(self._job.pull, signal.SIGTERM)  # it clears up
+        if code in GOOD_PULLS:
             self._say("prsync-mirror: the pull is complete")
         else:
-            code = done.returncode
             ended = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
             later = f"; the next one is in {self._job.interval:.0f} seconds" if self._job.interval else ""
             self._say(f"prsync-mirror: the pull {ended}{later}")
-        return done.returncode
+        return code
 
     async def _publish(self, nursery: trio.Nursery) -> None:
         """Serves what was pulled, with the digests of all of it."""
@@ -147,13 +164,13 @@ class Mirror:
 
     async def _serve(self) -> None:
         wait = BACK_OFF_FIRST
-        command = [*COMMAND, "--daemon", "--no-detach", f"--config={self._job.config}"]
+        words = ["--daemon", "--no-detach", f"--config={self._job.config}"]
         while True:
             started = trio.current_time()
-            done = await trio.run_process(command, stdin=subprocess.DEVNULL, check=False, env=dict(self._job.environment))
+            code = await self._run_child(words, signal.SIGKILL)  # its transfers end, too
             steady = trio.current_time() - started >= BACK_OFF_MOST
             wait = BACK_OFF_FIRST if steady else min(2 * wait, BACK_OFF_MOST)
-            self._say(f"prsync-mirror: the daemon has ended ({done.returncode}): it is started again in {wait:.0f} seconds")
+            self._say(f"prsync-mirror: the daemon has ended ({code}): it is started again in {wait:.0f} seconds")
             await trio.sleep(wait)
 
     # ---- the lease -------------------------------------------------------------------------------
@@ -193,6 +210,15 @@ class Mirror:
                 self._say("prsync-mirror: the lease is released")
             except PrsyncError as error:
                 self._say(f"prsync-mirror: the lease could not be released: {why(error)}")
+
+
+async def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    with trio.move_on_after(STOP_SECONDS):
+        await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+    if process.poll() is None:
+        process.kill()
+        await trio.to_thread.run_sync(process.wait)
 
 
 def _first(group: BaseExceptionGroup[PrsyncError]) -> PrsyncError:

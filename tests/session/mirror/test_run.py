@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 import os
 import pathlib
+import select
 import shutil
 import signal
 import subprocess
@@ -174,10 +175,11 @@ def test_mirror_takes_the_place_of_one_that_was_killed(
 ) -> None:
     first = start_mirror(2)
     first.wait_for("registered as")
-    first.process.kill()  # its daemon lives on
-    first.process.wait()
+    daemon = os.pidfd_open(int((next(first.folder.glob("state/mirror/*/pid"))).read_text()))
+    first.process.kill()
+    assert select.select([daemon], [], [], 10)[0]  # its daemon ends with it
+    os.close(daemon)
     second = start_mirror(2, port=first.port)
-    second.wait_for("the daemon of a mirror that was killed has been ended")
     second.wait_for("registered as")
     assert bytes_from(pull(origin, home / "copy").stdout, second.url) > 5 << 20
     assert "is started again" not in second.said

@@ -10,8 +10,8 @@ import time
 import attrs
 
 from prsync.config.model import Module
-from prsync.engine.confinement import no_new_privileges
-from prsync.privileges import drop, open_directory
+from prsync.engine.confinement import drop_rights
+from prsync.privileges import open_directory
 from prsync.session.daemon.admission.authentication import (
     DIGESTS,
     AuthRefused,
@@ -208,7 +208,7 @@ def _confine(worker: Worker, standing: Standing) -> int:
             "daemon security issue -- contact admin", f"Symlink munging is unsafe when a {MUNGED_PREFIX} directory exists."
         )
     try:
-        drop(standing.uid, standing.groups, no_new_privileges)
+        drop_rights(standing.uid, standing.groups)
     except OSError as error:
         log.failure(f"{error.filename or 'prctl'} failed", error)
         raise Refusal(f"{error.filename or 'prctl'} failed") from error

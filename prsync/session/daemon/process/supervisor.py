@@ -17,6 +17,7 @@ from collections.abc import Callable
 import attrs
 
 from prsync.config.model import Config, Module, load_config
+from prsync.engine.confinement import end_with_parent, end_with_pipe
 from prsync.options.daemon import DaemonOptions
 from prsync.session.daemon.log import DaemonLog
 from prsync.session.daemon.process.worker import serve
@@ -167,10 +168,11 @@ class Supervisor:
     def _fork(self, work: Callable[[], int]) -> int:
         """Runs `work` in a child, which ends with its answer. The child's pid, 0 when there is none."""
         signal.pthread_sigmask(signal.SIG_BLOCK, [*SIGNALS, signal.SIGUSR2])
+        parent = os.getpid()
         try:
             pid = os.fork()
             if not pid:
-                self._work(work)
+                self._work(work, parent)
             return pid
         except OSError as error:
             self.log.failure("could not create child server process", error)
@@ -178,7 +180,7 @@ class Supervisor:
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [*SIGNALS, signal.SIGUSR2])
 
-    def _work(self, work: Callable[[], int]) -> None:
+    def _work(self, work: Callable[[], int], parent: int) -> None:
         """In the child, which never returns from here."""
         code = 1
         try:
@@ -186,6 +188,10 @@ class Supervisor:
             for number in (*SIGNALS, signal.SIGUSR2):
                 signal.signal(number, signal.SIG_DFL)
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+            self.helpers.let_go()
+            # A supervisor that is killed tells nobody: its children are told by the kernel, and clear up as when it stops them.
+            if not end_with_parent(parent, signal.SIGTERM):
+                end_with_pipe(self.helpers.alive, signal.SIGTERM)
             for sock in self.sockets:
                 sock.close()
             for end in self.pipe:
