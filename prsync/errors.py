@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from prsync.version import __version__
+
 
 class ExitCode(IntEnum):
     """Exit codes, as in rsync's errcode.h: mirror scripts rely on them."""
@@ -34,6 +36,42 @@ class ExitCode(IntEnum):
     SHELL_KILLED = 125
     COMMAND_NOT_RUN = 126
     COMMAND_NOT_FOUND = 127
+
+
+EXIT_NAMES: dict[int, str] = {
+    ExitCode.SYNTAX: "syntax or usage error",
+    ExitCode.PROTOCOL: "protocol incompatibility",
+    ExitCode.FILE_SELECT: "errors selecting input/output files, dirs",
+    ExitCode.UNSUPPORTED: "requested action not supported",
+    ExitCode.START_CLIENT: "error starting client-server protocol",
+    ExitCode.SOCKET_IO: "error in socket IO",
+    ExitCode.FILE_IO: "error in file IO",
+    ExitCode.STREAM_IO: "error in rsync protocol data stream",
+    ExitCode.MESSAGE_IO: "errors with program diagnostics",
+    ExitCode.IPC: "error in IPC code",
+    ExitCode.CRASHED: "sibling process crashed",
+    ExitCode.TERMINATED: "sibling process terminated abnormally",
+    ExitCode.SIGNAL1: "received SIGUSR1",
+    ExitCode.SIGNAL: "received SIGINT, SIGTERM, or SIGHUP",
+    ExitCode.WAIT_CHILD: "waitpid() failed",
+    ExitCode.MEMORY: "error allocating core memory buffers",
+    ExitCode.PARTIAL: "some files/attrs were not transferred (see previous errors)",
+    ExitCode.VANISHED: "some files vanished before they could be transferred",
+    ExitCode.DELETE_LIMIT: "the --max-delete limit stopped deletions",
+    ExitCode.TIMEOUT: "timeout in data send/receive",
+    ExitCode.CONNECT_TIMEOUT: "timeout waiting for daemon connection",
+    ExitCode.SHELL_FAILED: "remote shell failed",
+    ExitCode.SHELL_KILLED: "remote shell killed",
+    ExitCode.COMMAND_NOT_RUN: "remote command could not be run",
+    ExitCode.COMMAND_NOT_FOUND: "remote command not found",
+}
+
+
+def end_line(code: int, program: str, role: str) -> str:
+    """The last line of a run that failed (log.c:log_exit). `code`: a remote shell's may be any."""
+    kind = "warning" if code == ExitCode.VANISHED else "error"
+    name = EXIT_NAMES.get(code, "unexplained error")
+    return f"rsync {kind}: {name} (code {int(code)}) at {program} [{role}={__version__}]"
 
 
 class PrsyncError(Exception):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from prsync.errors import ExitCode, PrsyncError
 from prsync.options.model import Exit, ForDaemon, ForServer, parse_arguments
-from prsync.version import __version__
 
 if TYPE_CHECKING:
     from prsync.options.model import Options
@@ -199,7 +198,7 @@ def _run_client(options: Options) -> int:
             if not told:
                 output.error(error)
         if code and not told:
-            output.ended(code, "sender" if options.am_sender else "Receiver", __version__)
+            output.ended(code, "sender" if options.am_sender else "Receiver")
     finally:
         lines.flush()
     return int(code)

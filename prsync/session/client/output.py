@@ -7,41 +7,13 @@ import time
 from collections.abc import Callable
 
 from prsync.engine.output import Escape, escape, escape_for, messages
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import ExitCode, PrsyncError, end_line
 from prsync.options.model import Options
 from prsync.privileges import open_trusted
 
 # rsync.h:enum logcode (api/context_api.h: PS_LOG_*)
 ERROR_XFER, INFO, ERROR, WARNING, ERROR_SOCKET, LOG, CLIENT, ERROR_UTF8 = range(1, 9)
 TO_STDERR = frozenset((ERROR_XFER, ERROR, WARNING, ERROR_SOCKET, ERROR_UTF8))
-
-EXIT_NAMES: dict[int, str] = {
-    ExitCode.SYNTAX: "syntax or usage error",
-    ExitCode.PROTOCOL: "protocol incompatibility",
-    ExitCode.FILE_SELECT: "errors selecting input/output files, dirs",
-    ExitCode.UNSUPPORTED: "requested action not supported",
-    ExitCode.START_CLIENT: "error starting client-server protocol",
-    ExitCode.SOCKET_IO: "error in socket IO",
-    ExitCode.FILE_IO: "error in file IO",
-    ExitCode.STREAM_IO: "error in rsync protocol data stream",
-    ExitCode.MESSAGE_IO: "errors with program diagnostics",
-    ExitCode.IPC: "error in IPC code",
-    ExitCode.CRASHED: "sibling process crashed",
-    ExitCode.TERMINATED: "sibling process terminated abnormally",
-    ExitCode.SIGNAL1: "received SIGUSR1",
-    ExitCode.SIGNAL: "received SIGINT, SIGTERM, or SIGHUP",
-    ExitCode.WAIT_CHILD: "waitpid() failed",
-    ExitCode.MEMORY: "error allocating core memory buffers",
-    ExitCode.PARTIAL: "some files/attrs were not transferred (see previous errors)",
-    ExitCode.VANISHED: "some files vanished before they could be transferred",
-    ExitCode.DELETE_LIMIT: "the --max-delete limit stopped deletions",
-    ExitCode.TIMEOUT: "timeout in data send/receive",
-    ExitCode.CONNECT_TIMEOUT: "timeout waiting for daemon connection",
-    ExitCode.SHELL_FAILED: "remote shell failed",
-    ExitCode.SHELL_KILLED: "remote shell killed",
-    ExitCode.COMMAND_NOT_RUN: "remote command could not be run",
-    ExitCode.COMMAND_NOT_FOUND: "remote command not found",
-}
 
 
 class LogFile:
@@ -120,8 +92,6 @@ class Output:
             for line in error.text.splitlines():
                 self.say(ERROR, line + "\n")
 
-    def ended(self, code: int, who: str, version: str) -> None:
-        """log.c:log_exit for a run that failed. `code`: a remote shell's may be any."""
-        name = EXIT_NAMES.get(code, "unexplained error")
-        kind, level = ("warning", WARNING) if code == ExitCode.VANISHED else ("error", ERROR)
-        self.say(level, f"rsync {kind}: {name} (code {int(code)}) at prsync [{who}={version}]\n")
+    def ended(self, code: int, role: str) -> None:
+        """The last line of a run that failed."""
+        self.say(WARNING if code == ExitCode.VANISHED else ERROR, end_line(code, "prsync", role) + "\n")

@@ -7,10 +7,10 @@ import pathlib
 
 import pytest
 
-from prsync.errors import ExitCode
+from prsync.errors import EXIT_NAMES, ExitCode
 from prsync.options.model import Options
-from prsync.session.client import output as module
 from prsync.session.client.output import CLIENT, ERROR, ERROR_XFER, INFO, LOG, WARNING, Output
+from prsync.version import __version__
 
 
 class Sink:
@@ -76,10 +76,10 @@ def test_log_file_that_cannot_be_opened_is_told(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("code", [code for code in ExitCode if code])
 def test_end_names_every_code(code: ExitCode) -> None:
     sink = Sink()
-    sink.output.ended(code, "Receiver", "1.0")
+    sink.output.ended(code, "Receiver")
     kind = b"warning" if code == ExitCode.VANISHED else b"error"
-    name = module.EXIT_NAMES[code].encode()
-    assert sink.err == b"rsync %b: %b (code %d) at prsync [Receiver=1.0]\n" % (kind, name, code)
+    name = EXIT_NAMES[code].encode()
+    assert sink.err == b"rsync %b: %b (code %d) at prsync [Receiver=%b]\n" % (kind, name, code, __version__.encode())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

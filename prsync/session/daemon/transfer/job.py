@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from prsync.engine.context import Context
-from prsync.errors import EngineError, ExitCode, PrsyncError
+from prsync.errors import EngineError, ExitCode, PrsyncError, end_line
 from prsync.session.daemon.transfer.input import MuxInput
-from prsync.session.daemon.transfer.negotiation import end_line
+from prsync.session.daemon.transfer.negotiation import PROGRAM
 from prsync.transfer.pump import Pump
 
 
@@ -45,6 +45,6 @@ def last_words(job: Job, failure: PrsyncError) -> PrsyncError:
     text = failure.text
     if not isinstance(failure, EngineError) and not text.startswith("rsync: "):
         text = f"rsync: [{job.role}] {text}"
-    shown = PrsyncError(f"{text}\n{end_line(failure.code, job.role)}", failure.code)
+    shown = PrsyncError(f"{text}\n{end_line(failure.code, PROGRAM, job.role)}", failure.code)
     shown.told = failure.told
     return shown

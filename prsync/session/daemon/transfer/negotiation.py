@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import PrsyncError, end_line
 from prsync.options.model import NOT_SPECIFIED_LEVEL, Options
 from prsync.options.remote_arguments import allows_incremental
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send, Wishes
-from prsync.session.client.output import EXIT_NAMES
 from prsync.session.daemon.connection import Worker, linger
 from prsync.session.daemon.transfer.input import MSG_ERROR, MSG_ERROR_EXIT, frame
 from prsync.transfer.messages import message_code
-from prsync.version import __version__
 
 LAST_WORDS_SECONDS = 10
+PROGRAM = "prsyncd"  # that a server's last lines name, behind a remote shell too
 
 
 def negotiate(worker: Worker, server: NegotiationServer) -> Negotiated:
@@ -33,7 +32,7 @@ def negotiate(worker: Worker, server: NegotiationServer) -> Negotiated:
 def tell_failure(worker: Worker, negotiated: Negotiated, error: PrsyncError, role: str) -> int:
     """The reason of a failure in multiplexed messages, as rsync's server tells it (option_error, cleanup.c)."""
     worker.log.line(error.text, warning=True)
-    worker.log.line(end_line(error.code, role), warning=True)
+    worker.log.line(end_line(error.code, PROGRAM, role), warning=True)
     worker.sock.settimeout(LAST_WORDS_SECONDS)
     try:
         worker.sock.sendall(failure_messages(error, negotiated.protocol, role))
@@ -47,7 +46,7 @@ def failure_messages(error: PrsyncError, protocol: int, role: str) -> bytes:
     """What a client is sent where there is no pump yet."""
     told = message_code(MSG_ERROR, protocol)
     text = error.text.encode("utf-8", "surrogateescape") + b"\n"
-    out = frame(told, text) + frame(told, end_line(error.code, role).encode() + b"\n")
+    out = frame(told, text) + frame(told, end_line(error.code, PROGRAM, role).encode() + b"\n")
     return out + (frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little")) if protocol >= 31 else b"")
 
 
@@ -64,9 +63,3 @@ def wishes_of(options: Options, protocol: int, environment: Mapping[str, str], n
         inc_recurse=allows_incremental(options),
         nominate=nominate,
     )
-
-
-def end_line(code: ExitCode, role: str = "sender") -> str:
-    """log.c:log_exit."""
-    kind = "warning" if code == ExitCode.VANISHED else "error"
-    return f"rsync {kind}: {EXIT_NAMES.get(code, 'unexplained error')} (code {int(code)}) at prsyncd [{role}={__version__}]"

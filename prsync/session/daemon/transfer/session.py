@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from prsync.errors import ExitCode, PrsyncError, StartError, StreamError, TransferTimeout
+from prsync.errors import ExitCode, PrsyncError, StartError, StreamError, TransferTimeout, end_line
 from prsync.net.connection import stream_of
 from prsync.options.model import Options, as_bytes, as_text
 from prsync.options.older_protocols import refuse_beyond
@@ -18,7 +18,7 @@ from prsync.session.daemon.connection import Entered, Worker, become_busy, inter
 from prsync.session.daemon.transfer.arguments import Received, read_arguments
 from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MSG_NOMINATE, MuxInput
 from prsync.session.daemon.transfer.job import Job, last_words
-from prsync.session.daemon.transfer.negotiation import end_line, negotiate, tell_failure, wishes_of
+from prsync.session.daemon.transfer.negotiation import PROGRAM, negotiate, tell_failure, wishes_of
 from prsync.session.daemon.transfer.receiving import ReceiverJob
 from prsync.session.daemon.transfer.sending import SenderJob
 from prsync.session.daemon.transfer.site import ModuleSite
@@ -44,6 +44,7 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received, nominat
     """
     request = _read_request(worker, entered, received)
     options = request.options
+    role = "sender" if options.am_sender else "Receiver"
     module_timeout = entered.module.values.number("timeout")
     timeout = options.io_timeout
     if module_timeout > 0 and (not timeout or module_timeout < timeout):
@@ -54,9 +55,8 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received, nominat
         negotiated = _negotiate(worker, entered, options)
     except PrsyncError as error:
         worker.log.line(error.text, warning=True)
-        worker.log.line(end_line(error.code), warning=True)
+        worker.log.line(end_line(error.code, PROGRAM, role), warning=True)
         return int(error.code)
-    role = "sender" if options.am_sender else "Receiver"
     if request.failure is not None:
         return tell_failure(worker, negotiated, request.failure, role)
     extension = entered.extension
@@ -162,7 +162,7 @@ def _drive(worker: Worker, job: Job, nominated: NominatedSender | None, timeout:
         code = failure.code if told is None else told
     worker.log.line(f"sent {loop.sent} bytes  received {loop.received} bytes  total size {job.context.stats.total_size}")
     if code and (failure is None or told is not None):
-        worker.log.line(end_line(code, job.role), warning=True)
+        worker.log.line(end_line(code, PROGRAM, job.role), warning=True)
     if failure is not None and not isinstance(failure, TransferTimeout):
         linger(worker.sock)
     return int(code)
