@@ -20,6 +20,8 @@ const uint8_t *ps_send_out(ps_send *s, size_t *len); /* valid until the next cal
 void ps_send_sent(ps_send *s, size_t n);
 /* Data of a client's own (filter rules), before the first step. */
 int ps_send_put(ps_send *s, const uint8_t *data, size_t len);
+/* The names of --files-from come from the remote, before the lists: a client's --files-from=:FILE. Before the first step. */
+int ps_send_names_follow(ps_send *s);
 /* A multiplexed message in the stream, after what has been put there so far; code 0 with no data is a keep-alive. */
 int ps_send_message(ps_send *s, int code, const uint8_t *data, size_t len);
 

@@ -36,6 +36,31 @@ int send_on_message(void *owner, u32 code, const u8 *data, u32 len) {
     return success && c->o.remove_source_files && !c->o.dry_run ? send_remove_source(s, data, len) : PS_OK;
 }
 
+/* ---- names of --files-from, io.c:forward_filesfrom_data ---- */
+
+/* What exceeds a name's limit is dropped (io.c:read_line). */
+static bool keep_name(ps_send *s, const u8 *p, size_t n) {
+    size_t room = PS_LIMIT_NAME - buf_used(&s->name);
+    return buf_put(&s->name, p, n < room ? n : room);
+}
+
+int send_read_names(ps_send *s) {
+    for (;;) {
+        const u8 *p;
+        size_t n;
+        int status = mux_span(s->ctx, &s->in, &p, &n, send_on_message, s);
+        if (status != PS_OK) return status;
+        const u8 *end = memchr(p, 0, n);
+        size_t len = end ? (size_t)(end - p) : n;
+        if (!keep_name(s, p, len)) return ps_fail_memory(s->ctx, "a name of --files-from");
+        mux_span_used(&s->in, end ? len + 1 : len);
+        if (!end) continue;
+        if (!buf_used(&s->name)) return PS_OK;
+        if (lister_files_from(s->lister, (const char *)buf_head(&s->name), buf_used(&s->name)) != PS_OK) return PS_FAIL;
+        buf_clear(&s->name);
+    }
+}
+
 /* ---- requests, rsync.c:read_ndx_and_attrs and io.c:read_sum_head ---- */
 
 /* rsync.c:flist_for_ndx: a list answers for its own directory too, by the index before its first. */

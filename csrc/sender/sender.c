@@ -7,6 +7,7 @@
 #define LOOKAHEAD_MAX 10000 /* rsync.h:MAX_FILECNT_LOOKAHEAD: while there is nothing else to do */
 #define STEP_REQUESTS 256   /* requests served by one step */
 #define STEP_ROUNDS 8       /* steps of a file that put out little */
+#define NAMES_MULTIPLEXED 31 /* the first protocol in which forwarded names are data like any other */
 #define LOG_HIGH_WATER (64u * 1024u)
 
 ps_flists *send_lists(const ps_send *s) { return s->all; }
@@ -54,6 +55,7 @@ void ps_send_free(ps_send *s) {
     mux_out_free(&s->out);
     buf_free(&s->frames);
     buf_free(&s->scratch);
+    buf_free(&s->name);
     progress_free(s->progress);
     token_out_free(s->token);
     token_skip_free(s->skip);
@@ -86,6 +88,12 @@ void ps_send_sent(ps_send *s, size_t n) {
 
 int ps_send_put(ps_send *s, const uint8_t *data, size_t len) {
     return mux_out_data(&s->out, data, len) ? PS_OK : ps_fail_memory(s->ctx, "output");
+}
+
+int ps_send_names_follow(ps_send *s) {
+    s->state = SEND_NAMES;
+    if (s->ctx->o.protocol < NAMES_MULTIPLEXED) s->in.plain = true;
+    return lister_files_from(s->lister, "", 0);
 }
 
 int ps_send_message(ps_send *s, int code, const uint8_t *data, size_t len) {
@@ -259,6 +267,14 @@ static int first_list(ps_send *s) {
     return code && s->ctx->o.am_server && s->ctx->o.protocol >= 31 ? put_message_int(s, PS_MSG_ERROR_EXIT, code) : PS_OK;
 }
 
+static int read_names(ps_send *s) {
+    int status = send_read_names(s);
+    if (status != PS_OK) return status;
+    s->in.plain = mux_input_is_plain(&s->ctx->o);
+    s->state = SEND_LIST;
+    return PS_OK;
+}
+
 /* ---- the pump ---- */
 
 static int serve(ps_send *s) {
@@ -274,6 +290,8 @@ static int serve(ps_send *s) {
 
 static int one_round(ps_send *s) {
     switch (s->state) {
+    case SEND_NAMES:
+        return read_names(s);
     case SEND_LIST:
         return first_list(s);
     case SEND_REQUEST:

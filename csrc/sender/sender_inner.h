@@ -13,6 +13,7 @@
 
 typedef enum {
     SEND_LIST,     /* the first list is being written */
+    SEND_NAMES,    /* the names of --files-from come before it, at a client that has them from its server */
     SEND_REQUEST,  /* a request comes next */
     SEND_SUMS,     /* its block sums */
     SEND_PREFIX,   /* --append-verify: the part that the receiver has is hashed */
@@ -51,6 +52,7 @@ struct ps_send {
     ps_buf frames;
     ps_buf scratch;    /* a header being built */
 
+    ps_buf name;       /* of --files-from, as far as it has come */
     ps_request r;
     int fd;
     i64 size, offset;  /* of the open file: its length when it was opened; how far it has been sent */
@@ -78,6 +80,7 @@ struct ps_send {
 
 /* requests.c */
 int send_on_message(void *owner, u32 code, const u8 *data, u32 len);
+int send_read_names(ps_send *s);               /* PS_OK once all have come, PS_AGAIN, PS_FAIL */
 int send_read_request(ps_send *s, bool *done); /* PS_OK with s->r filled or *done, PS_AGAIN, PS_FAIL */
 int send_read_sums(ps_send *s);                /* PS_OK, PS_AGAIN, PS_FAIL */
 

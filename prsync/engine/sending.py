@@ -59,6 +59,10 @@ class Send:
         """Data of a client's own in the stream, before the lists: its filter rules."""
         self.context.check(lib.ps_send_put(self.handle, data, len(data)))
 
+    def names_follow(self) -> None:
+        """The remote sends the names of --files-from, before the lists."""
+        self.context.check(lib.ps_send_names_follow(self.handle))
+
     def message(self, code: int, data: bytes = b"") -> None:
         """Puts a multiplexed message in the stream; code 0 without data is a keep-alive."""
         self.context.check(lib.ps_send_message(self.handle, code, data, len(data)))

@@ -35,6 +35,6 @@ def _changed(options: Options, remote_options: Sequence[str]) -> Options:
     while found := words.next():
         reader.take(*found, words)
     if reader.unsupported:
-        raise UnsupportedError(f"prsync: {reader.unsupported.shown} is an option that the prsync server does not support yet")
+        raise UnsupportedError(f"prsync: {reader.unsupported.shown} is not supported by the prsync server yet")
     lists = {name: tuple(items) for name, items in reader.lists.items()}
     return Options(**{**reader.values, **lists, "info": MappingProxyType(dict(reader.info.levels))})

@@ -155,7 +155,7 @@ class Reader:
         options = finish(self, tuple(rest))
         if self.unsupported:
             who = "the prsync server" if self.server else "prsync"
-            raise UnsupportedError(f"prsync: {self.unsupported.shown} is an option that {who} does not support yet")
+            raise UnsupportedError(f"prsync: {self.unsupported.shown} is not supported by {who} yet")
         return options
 
     def take(self, row: Row, value: str | None, words: Words) -> None:

@@ -157,7 +157,7 @@ def test_option_that_is_not_yet_supported_says_so(row: table.Row) -> None:
     words = [f"--{row.long}=2000000" if row.takes_argument else f"--{row.long}", "-r", "h::m", "d"]
     with pytest.raises(UnsupportedError) as caught:
         parse_arguments(words, {})
-    assert caught.value.code == 4 and f"--{row.long} is an option that prsync does not support yet" in caught.value.text
+    assert caught.value.code == 4 and f"--{row.long} is not supported by prsync yet" in caught.value.text
 
 
 def test_unknown_option_outweighs_unsupported_one() -> None:

@@ -43,6 +43,8 @@ class Push(RemoteTransfer):
         send = Send(context, lists, lister, root, self.rules)
         if sent_rules:
             send.put(sent_rules)
+        if run.options.files_from is not None and prepared.names is None:
+            send.names_follow()
         self.sender = Sender(send, run.output.record, event=self._event)
         super().__init__(run, handshake, negotiated.protocol, context, self.sender)
 

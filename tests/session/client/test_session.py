@@ -197,7 +197,7 @@ def test_what_ended_the_remote_is_said_once(daemon: StockDaemon, tmp_path: pathl
 def test_unsupported_option_ends_before_any_connection(tmp_path: pathlib.Path) -> None:
     result = prsync("-aA", "rsync://127.0.0.1:1/x/", str(tmp_path))
     assert (result.returncode, result.stdout) == (4, b"")
-    assert result.stderr == b"prsync: --acls is an option that prsync does not support yet\n"
+    assert result.stderr == b"prsync: --acls is not supported by prsync yet\n"
 
 
 def test_log_file_has_what_rsyncs_has(daemon: StockDaemon, tmp_path: pathlib.Path) -> None:
