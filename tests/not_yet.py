@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 NOT_YET: dict[str, str] = {
-    "help called rsync": "the help has no usage lines of local copies and pushes yet, nor all spellings",
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from kinds_of_tree import change, fill, snapshot, tree_differences
-from not_yet import marks, needing
+from not_yet import marks
 from pairs import RSYNC, SOURCES, environment
 from ways import Stage, copy_tree, needs
 
@@ -101,13 +101,13 @@ def test_version_as_json_has_the_keys_of_rsync(rsync: pathlib.Path) -> None:
     assert stock["capabilities"].keys() <= ours["capabilities"].keys()
 
 
-@needing("help called rsync")
 def test_help_names_all_options_but_those_that_are_listed_as_not_yet_there(rsync: pathlib.Path) -> None:
     ours, stock = (answer(program, ["--help"]) for program in (rsync, RSYNC))
     later = README.partition("\nNot yet (one line, exit 4")[2].partition("\n<!-- end -->")[0]
     assert ours.returncode == 0 and ours.stderr == ""
     assert "Usage: rsync [OPTION]... SRC [SRC]... DEST" in ours.stdout
-    assert set(OPTION.findall(stock.stdout)) - set(OPTION.findall(ours.stdout)) - set(OPTION.findall(later)) == set()
+    spellings = {"--old-d", "--zt"}  # of --old-dirs and --compress-threads, which are not there yet either
+    assert set(OPTION.findall(stock.stdout)) - set(OPTION.findall(ours.stdout)) - set(OPTION.findall(later)) == spellings
 
 
 @pytest.mark.parametrize("words", REFUSALS, ids=" ".join)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 
@@ -19,10 +20,16 @@ COMPRESSIONS = ("zstd", "lz4", "zlibx", "zlib", "none")
 AUTH_DIGESTS = ("sha512", "sha256", "sha1", "md5", "md4")
 
 USAGE = """\
-Usage: {program} [OPTION]... [USER@]HOST::SRC... [DEST]
+Usage: {program} [OPTION]... SRC [SRC]... DEST
+  or   {program} [OPTION]... SRC [SRC]... [USER@]HOST:DEST
+  or   {program} [OPTION]... SRC [SRC]... [USER@]HOST::DEST
+  or   {program} [OPTION]... SRC [SRC]... rsync://[USER@]HOST[:PORT]/DEST
+  or   {program} [OPTION]... [USER@]HOST:SRC... [DEST]
+  or   {program} [OPTION]... [USER@]HOST::SRC... [DEST]
   or   {program} [OPTION]... rsync://[USER@]HOST[:PORT]/SRC... [DEST]
   or   {program} --daemon [OPTION]...      (the same as prsyncd; see --daemon --help)
-Without DEST the files are listed. The short form of --help is -h alone.
+One colon goes through a remote shell (-e), two or a URL to a daemon, where paths begin with a module. Without DEST the files
+are listed. The short form of --help is -h alone.
 """
 INTRODUCTION = "prsync: rsync's commands and wire protocol, with transfers spread over mirrors and verified against the origin.\n"
 COPYRIGHT = "(C) 2026 by the maintainers of prsync, which stands in for rsync here."
@@ -49,6 +56,9 @@ def help_text(program: str = PROGRAM) -> str:
     usage = USAGE.format(program=program)
     head = [version_text(program=program), "", usage] if program == RSYNC else [INTRODUCTION, usage]
     lines = [*head, "Options:", *_options_text(rows, table.YES)]
+    shown = set(re.findall(r"--[a-z0-9][a-z0-9-]*", "\n".join(lines)))
+    others = [f"--{row.long}" for row in rows if row.long and row.support == table.YES and f"--{row.long}" not in shown]
+    lines += ["", "Other spellings, --no- turning an option off:", _filled(" ".join(others), 100, "  ")]
     if program != RSYNC:
         later = [names.split(", ")[-1].split("=")[0] for names, _, support in table.documented_rows(rows) if support == table.NO]
         lines += ["", "Options of rsync that prsync refuses for now:", _filled(" ".join(later), 100, "  ")]
