@@ -1,6 +1,7 @@
 /* The generator's course: lists, phases, what files in progress hold up (generate_files, check_for_finished_files). */
 #include "generator/generator_inner.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,7 +291,8 @@ static void route_files(ps_gen *g) {
     }
 }
 
-/* io.c:send_msg_success: in a local copy the sender must know what file it is, lest it removes the copy itself. */
+/* io.c:send_msg_success: in a local copy the sender must know what file it is, lest it removes the copy itself. (rsync looks through
+ * a symlink here, and so removes it.) */
 static bool put_file_id(ps_gen *g, i32 ndx, ps_buf *b) {
     gen_item it;
     ps_flist *l;
@@ -300,7 +302,7 @@ static bool put_file_id(ps_gen *g, i32 ndx, ps_buf *b) {
     bool found = false;
     if (f) {
         item_init(g, &it, l, f, ndx);
-        found = it.dirfd >= 0 && fstatat(it.dirfd, it.leaf, &st, 0) == 0;
+        found = it.dirfd >= 0 && fstatat(it.dirfd, it.leaf, &st, AT_SYMLINK_NOFOLLOW) == 0;
     }
     return buf_u64(b, found ? (u64)st.st_dev : 0) && buf_u64(b, found ? (u64)st.st_ino : 0);
 }

@@ -306,7 +306,7 @@ ps_out *out_open(ps_outs *o, ps_file *file, i32 ndx, const char *path, int flags
     out->file = file;
     out->ndx = ndx;
     out->fd = -1;
-    out->got_data = false;
+    out->got_data = out->cloned = false;
     out->old_size = 0;
     out->pieces = NULL;
     size_t n = strlen(path);

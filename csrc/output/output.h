@@ -42,6 +42,10 @@ int out_skip(ps_out *out, i64 offset, const void *data, size_t n);
 /* Copies from an open file. PS_FAIL with errno 0: the source ended early. */
 int out_copy(ps_out *out, i64 offset, i64 len, int from, i64 from_offset);
 
+/* Bytes at offset of a file that is being copied as a whole, to the same place; the kernel moves them where it can. PS_FAIL: they
+ * cannot be written; PS_AGAIN: the source has less than `size`, or cannot be read. */
+int out_take_over(ps_out *out, i64 offset, i64 len, int from, i64 size);
+
 /* The end of the data. size: bytes that the file has. verified: the whole-file checksum (or digest) matched.
  * from_partial: the basis was the file in --partial-dir. Frees the output whatever the result. */
 /* Whether out_finish has nothing to do for such an output, once its data are verified, but attributes and a rename. */

@@ -24,6 +24,7 @@ struct ps_out {
     int fd;
     enum place place;
     bool got_data;
+    bool cloned;               /* it shares the blocks of the file that was handed over */
     mode_t made_mode;          /* what the temporary file was made with */
     i64 old_size;              /* in place: bytes before */
     ps_pieces *pieces;

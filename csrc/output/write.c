@@ -2,7 +2,9 @@
 #include "output/output_inner.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -152,6 +154,40 @@ int out_copy(ps_out *out, i64 offset, i64 len, int from, i64 from_offset) {
         if (out_write(out, offset, buffer, (size_t)n) != PS_OK) return PS_FAIL;
         offset += n;
         from_offset += n;
+        len -= n;
+    }
+    return PS_OK;
+}
+
+/* A clone shares the source's blocks, holes included. It may have grown or shrunk since. */
+static bool clone_whole(ps_out *out, int from, i64 size) {
+    struct stat st;
+    if (ioctl(out->fd, FICLONE, from) < 0) return false;
+    bool right = fstat(out->fd, &st) == 0 && st.st_size >= size && (st.st_size == size || ftruncate(out->fd, size) == 0);
+    if (!right && ftruncate(out->fd, 0) < 0) return false;
+    return right;
+}
+
+int out_take_over(ps_out *out, i64 offset, i64 len, int from, i64 size) {
+    bool plain = !out->outs->c->o.sparse && !out->pieces;
+    if (plain && !offset && place_is_temporary(out->place) && clone_whole(out, from, size)) out->cloned = true;
+    if (out->cloned) return PS_OK;
+    while (plain && len) {
+        off_t in = offset, to = offset;
+        ssize_t n = copy_file_range(from, &in, out->fd, &to, (size_t)len, 0);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) break; /* not between these two, or the end: reading tells */
+        offset += n;
+        len -= n;
+    }
+    u8 *buffer = len ? out_scratch(out->outs) : NULL;
+    if (len && !buffer) return PS_FAIL;
+    while (len) {
+        ssize_t n = pread(from, buffer, len < OUT_CHUNK ? (size_t)len : OUT_CHUNK, offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return PS_AGAIN;
+        if (out_write(out, offset, buffer, (size_t)n) != PS_OK) return PS_FAIL;
+        offset += n;
         len -= n;
     }
     return PS_OK;

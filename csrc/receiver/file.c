@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #define WINDOW (256u * 1024u)
+#define TAKE_OVER_PART (64 << 20) /* bytes copied before the caller is asked back */
 
 /* ---- basis ------------------------------------------------------------------------------------ */
 
@@ -183,7 +184,7 @@ int recv_file_begin(ps_recv *r) {
     struct stat st = {0};
     char shown[PS_FULL_FNAME];
     r->out = NULL;
-    r->discard = r->updating = r->got_literal = false;
+    r->discard = r->updating = r->got_literal = r->cut_short = false;
     r->offset = r->basis_size = 0;
     r->run_count = 0;
     r->run_bytes = 0;
@@ -309,6 +310,30 @@ static int take_literal(ps_recv *r, const u8 *data, size_t len) {
     return put(r, data, len, data >= r->feed && data + len <= r->feed_end);
 }
 
+static int begin_take_over(ps_recv *r) {
+    if (r->taken.fd >= 0 || r->offset || !local_take_over(r->local, &r->taken)) return ps_fail(r->c, 12, 0, "no file was handed over");
+    r->c->stats.literal_data += r->taken.size;
+    r->c->stats.total_read += r->taken.size;
+    r->got_literal = true;
+    if (r->small && leave_small(r) != PS_OK) return PS_FAIL;
+    if (r->out) out_note_data(r->out);
+    r->state = RECV_TAKE_OVER;
+    return PS_OK;
+}
+
+int recv_file_take_over(ps_recv *r) {
+    i64 left = r->taken.size - r->offset, part = left < TAKE_OVER_PART ? left : TAKE_OVER_PART;
+    int status = r->discard ? PS_OK : out_take_over(r->out, r->offset, part, r->taken.fd, r->taken.size);
+    if (status == PS_FAIL) return write_failed(r);
+    r->cut_short = status == PS_AGAIN;
+    r->offset += r->discard ? left : part;
+    if (!r->cut_short && r->offset < r->taken.size) return PS_FULL;
+    close(r->taken.fd);
+    r->taken.fd = -1;
+    r->state = RECV_TOKENS;
+    return PS_OK;
+}
+
 static int take_block(ps_recv *r, i32 block) {
     const ps_sum_head *h = &r->head;
     char shown[PS_FULL_FNAME];
@@ -345,6 +370,7 @@ int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
             if (take_literal(r, data, len) != PS_OK) return PS_FAIL;
             break;
         case PS_TOK_BLOCK:
+            if (r->local && block == PS_BLOCK_OF_FILE) return begin_take_over(r);
             if (take_block(r, block) != PS_OK) return PS_FAIL;
             break;
         case PS_TOK_MORE: return flush_runs(r) == PS_OK ? PS_AGAIN : PS_FAIL;
@@ -359,7 +385,11 @@ int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
 
 /* ---- end -------------------------------------------------------------------------------------- */
 
-void recv_file_drop(ps_recv *r) { close_basis(r); }
+void recv_file_drop(ps_recv *r) {
+    close_basis(r);
+    if (r->taken.fd >= 0) close(r->taken.fd);
+    r->taken.fd = -1;
+}
 
 static int failed_verification(ps_recv *r) {
     const ps_opts *o = &r->c->o;
@@ -393,7 +423,7 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
     u8 found[PS_LIMIT_CHECKSUM];
     size_t n = sum_final(r->sum, found);
     memcpy(r->c->transfer_sum, r->remote_sum, n); /* for %C */
-    bool verified = memcmp(found, r->remote_sum, n) == 0;
+    bool verified = memcmp(found, r->remote_sum, n) == 0 && !r->cut_short;
     recv_log_item(r, m, c->o.log_before_transfer ? PS_LOG_LOG : PS_LOG_INFO);
     close_basis(r);
     ps_out *out = r->out;

@@ -21,7 +21,7 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     r->root = dest;
     r->decoder = decoder;
     r->ndx_in = ndx;
-    r->basis = -1;
+    r->basis = r->taken.fd = -1;
     r->lists_left = all->list_count;
     r->current = all->first;
     r->new_modes.dir = UINT32_MAX;
@@ -80,6 +80,7 @@ void recv_abort(ps_recv *r) {
 ps_outs *recv_outs(ps_recv *r) { return r->outs; }
 
 void recv_write_behind(ps_recv *r) { r->behind = true; }
+void recv_takes_over(ps_recv *r, ps_local *l) { r->local = l; }
 
 bool recv_settle(ps_recv *r) {
     if (!r->pool || !out_pool_under_way(r->pool)) return false;
@@ -411,6 +412,7 @@ int recv_step(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
         if (c->cancelled) return ps_fail(c, 20, 0, "interrupted");
         switch (r->state) {
         case RECV_TOKENS: status = recv_file_tokens(r, m, fn, owner); break;
+        case RECV_TAKE_OVER: status = recv_file_take_over(r); break;
         case RECV_SUM: status = take_sum(r, m, fn, owner); break;
         case RECV_LIST: status = take_list(r, m, fn, owner); break;
         case RECV_END: return PS_DONE;

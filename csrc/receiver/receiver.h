@@ -14,6 +14,8 @@ struct ps_outs *recv_outs(ps_recv *r); /* the session's output files: the swarm 
  * input: it waits for the files under way; false: there were none. */
 void recv_write_behind(ps_recv *r);
 bool recv_settle(ps_recv *r);
+struct ps_local;
+void recv_takes_over(ps_recv *r, struct ps_local *l); /* a local copy: files may be handed over instead of their data */
 void recv_abort(ps_recv *r); /* the same at once: an interruption, a timeout, a failure */
 /* Consumes the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. PS_AGAIN: used up;
  * PS_FULL: log or events must be drained; PS_DONE: the goodbye is over; PS_FAIL. */

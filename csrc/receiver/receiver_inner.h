@@ -7,6 +7,7 @@
 #include "output/pool.h"
 #include "receiver/receiver.h"
 #include "render/render.h"
+#include "wire/local.h"
 #include "wire/records.h"
 #include <sys/uio.h>
 
@@ -21,6 +22,7 @@ typedef enum {
     RECV_LIST,     /* a sub-list */
     RECV_HEAD,     /* a file's sum head */
     RECV_TOKENS,
+    RECV_TAKE_OVER, /* its data come from a file that was handed over */
     RECV_SUM,      /* its whole-file checksum */
     RECV_STATS,
     RECV_GOODBYE,
@@ -36,6 +38,7 @@ struct ps_recv {
     ps_flist_decoder *decoder;
     ps_ndx_state *ndx_in;
     ps_outs *outs;
+    ps_local *local;            /* NULL: nothing is handed over */
     ps_token_in *tokens;
     ps_sum *sum;
     ps_progress *progress;
@@ -60,6 +63,8 @@ struct ps_recv {
     ps_out *out;
     bool discard, redoing, from_partial, updating; /* updating: the output is the basis (one_inplace) */
     bool small, got_literal;
+    local_file taken;           /* fd -1: none */
+    bool cut_short;             /* it had less than was said, or could not be read */
     int basis;
     i64 basis_size, offset;
     u64 data_before;            /* mux.data_bytes when the record was read: for %b */
@@ -90,6 +95,7 @@ void recv_log_item(ps_recv *r, ps_mux_in *m, int code);
 int recv_file_begin(ps_recv *r);  /* the head is there: basis, output */
 int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner);
 int recv_file_end(ps_recv *r, ps_mux_in *m);
+int recv_file_take_over(ps_recv *r); /* a part of the file that was handed over */
 void recv_settle_some(ps_recv *r, bool all); /* of the files that the pool has; all: waits for them */
 void recv_file_drop(ps_recv *r);  /* closes what the file in progress holds */
 

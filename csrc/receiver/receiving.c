@@ -1,45 +1,10 @@
 #include "receiver/receiving_inner.h"
 
-#include "generator/sums_ahead.h"
-
 #include <stdlib.h>
 
 #define BUFFER_SIZE (512u * 1024u)
 #define STEP_LISTS 256             /* shown by one step of --list-only */
 #define FRAMES_HELD (16u << 20)    /* bytes of extension frames kept while Python drains */
-
-typedef enum {
-    RECEIVING_BEGIN,
-    RECEIVING_FIRST,      /* the first list */
-    RECEIVING_SECOND_NDX, /* inc_recurse: a list of one directory says nothing yet of how many entries come */
-    RECEIVING_SECOND,
-    RECEIVING_RUN,
-    RECEIVING_OVER        /* the remote has said its last */
-} receiving_stage;
-
-struct ps_receiving {
-    ps_ctx *c;
-    ps_flists *all;
-    ps_flist_decoder *decoder;
-    ps_rules *rules;
-    ps_root *root;
-    ps_gen *gen;
-    ps_sums_ahead *sums_ahead;     /* NULL: not with -c */
-    ps_recv *recv;
-    ps_mux_in in;
-    ps_mux_out out;
-    ps_ndx_state ndx_in, ndx_out;
-    receiving_stage stage;
-    char *dest;
-    u8 *buffer;
-    ps_swarm *swarm;     /* NULL: a classic session */
-    ps_buf frames;       /* u32 length, bytes: of the extension, not yet events */
-    bool behind;         /* ps_receiving_write_behind */
-    bool done, failed, nothing; /* nothing: the list was empty, there is no goodbye */
-    /* --list-only: what the generator would do */
-    ps_flist *listed;    /* the list that comes next; NULL before the first */
-    int list_phase;
-};
 
 /* ---- messages --------------------------------------------------------------------------------- */
 
@@ -148,6 +113,8 @@ struct ps_swarm *ps_receiving_swarm(ps_receiving *p) {
     return p->swarm;
 }
 
+void ps_receiving_takes_over(ps_receiving *p, ps_local *l) { p->local = l; }
+
 void ps_receiving_write_behind(ps_receiving *p) { p->behind = !ctx_swarms(p->c); }
 
 bool ps_receiving_lists_complete(const ps_receiving *p) { return p->all->eof; }
@@ -204,6 +171,7 @@ static int begin_run(ps_receiving *p) {
     p->recv = recv_new(p->c, p->all, p->gen, p->rules, p->root, p->decoder, &p->ndx_in);
     if (!p->recv) return PS_FAIL;
     if (p->behind) recv_write_behind(p->recv);
+    if (p->local) recv_takes_over(p->recv, p->local);
     p->stage = RECEIVING_RUN;
     return PS_OK;
 }

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#define HAND_OVER_LEAST (64 * 1024) /* smaller ones are read at once */
+
 /* ---- opening ---- */
 
 static int open_source(ps_send *s) {
@@ -119,6 +121,13 @@ static int on_match(void *owner, const u8 *literal, size_t n, i32 block) {
     return status != PS_OK ? status : send_out_full(s) ? PS_FULL : PS_OK;
 }
 
+/* What is read and written again came out wrong when it was handed over: the ordinary way knows why. */
+static bool hands_over(const ps_send *s) {
+    const ps_opts *o = &s->ctx->o;
+    return s->local && !s->r.head.count && !s->r.append && s->size >= HAND_OVER_LEAST && o->compress == PS_Z_NONE && !o->inplace &&
+           !(s->r.file->flags & PS_F_FILE_SENT);
+}
+
 /* match.c:match_sums: where the data to be sent begins, and how it is found. */
 static int choose_way(ps_send *s) {
     const ps_opts *o = &s->ctx->o;
@@ -135,6 +144,7 @@ static int choose_way(ps_send *s) {
             s->offset = s->prefix;
         return PS_OK;
     }
+    if (hands_over(s)) s->state = SEND_HAND_OVER;
     if (!h->count || !s->size) return PS_OK;
     bool update = o->inplace || o->append; /* --append updates in place, in its redo too */
     /* Before protocol 29 nobody says what the basis is: with --backup it is the copy, but for the redo, which makes none. */
@@ -203,7 +213,7 @@ static int finish(ps_send *s) {
         s->ctx->io_error |= PS_IOERR_GENERAL;
         ps_log_errno(s->ctx, PS_LOG_ERROR_XFER, s->read_error, "rsync: [sender] read errors mapping %s", full_fname(s->ctx, s->path, shown));
     }
-    close(s->fd);
+    if (s->fd >= 0) close(s->fd);
     s->fd = -1;
     s->r.file->flags |= PS_F_FILE_SENT;
     s->state = SEND_REQUEST;
@@ -256,7 +266,19 @@ static int delta_step(ps_send *s) {
     return status;
 }
 
+/* Its data are counted as if they had been sent; both sides' checksums are those of nothing. */
+static int hand_over(ps_send *s) {
+    if (!local_hand_over(s->local, (local_file){s->fd, s->size})) return PS_FULL;
+    s->fd = -1;
+    s->offset = s->size;
+    s->ctx->stats.literal_data += s->size;
+    s->ctx->stats.total_written += s->size;
+    int status = token_out_block(s->token, &s->out, PS_BLOCK_OF_FILE, NULL, 0);
+    return status == PS_OK ? finish(s) : status;
+}
+
 int send_file_step(ps_send *s) {
+    if (s->state == SEND_HAND_OVER) return hand_over(s);
     if (s->state == SEND_PREFIX) return prefix_step(s);
     return s->state == SEND_DELTA ? delta_step(s) : whole_step(s);
 }

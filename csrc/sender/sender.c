@@ -54,6 +54,7 @@ void ps_send_free(ps_send *s) {
     mux_in_free(&s->in);
     mux_out_free(&s->out);
     buf_free(&s->frames);
+    buf_free(&s->answers);
     buf_free(&s->scratch);
     buf_free(&s->name);
     progress_free(s->progress);
@@ -301,6 +302,7 @@ static int one_round(ps_send *s) {
     case SEND_PREFIX:
     case SEND_WHOLE:
     case SEND_DELTA:
+    case SEND_HAND_OVER:
         return send_file_step(s);
     case SEND_GOODBYE:
         return goodbye(s);

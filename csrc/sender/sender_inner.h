@@ -6,6 +6,7 @@
 #include "filelist/lister.h"
 #include "render/render.h"
 #include "sender/sender.h"
+#include "wire/local.h"
 #include "wire/messages.h"
 #include "wire/records.h"
 
@@ -19,6 +20,7 @@ typedef enum {
     SEND_PREFIX,   /* --append-verify: the part that the receiver has is hashed */
     SEND_WHOLE,    /* literal data to the end of the file */
     SEND_DELTA,    /* the block search */
+    SEND_HAND_OVER, /* a local copy: the open file goes to the receiver instead */
     SEND_GOODBYE,  /* statistics are out; the last NDX_DONEs */
     SEND_END
 } ps_send_state;
@@ -43,6 +45,7 @@ struct ps_send {
     ps_lister *lister;
     ps_rules *rules;
     ps_root *root;
+    ps_local *local;   /* NULL: files are sent */
     ps_mux_in in;
     ps_mux_out out;
     ps_ndx_state ndx_in, ndx_out;
@@ -50,6 +53,7 @@ struct ps_send {
     i32 phase, first_io_error;
     i32 remote_exit;
     ps_buf frames;
+    ps_buf answers;    /* drive.c: what the receiver said last */
     ps_buf scratch;    /* a header being built */
 
     ps_buf name;       /* of --files-from, as far as it has come */

@@ -30,7 +30,7 @@ class Sender:
         frame: Callable[[bytes], None] | None = None,
         event: EventSink | None = None,
     ) -> None:
-        self._send = send
+        self._send = self.core = send
         self._context = send.context
         self._records = Records(send.context, send.message, log)
         self._frame = frame

@@ -5,16 +5,17 @@ The receiver is a server in all that rsync's forked one is: what it says goes th
 
 from __future__ import annotations
 
+import _thread
 import secrets
-import sys
-import time
 from typing import NoReturn
 
-from prsync.engine.context import Context
+from prsync.engine.context import Context, Status
 from prsync.engine.flist import FileLists, Lister, Root
+from prsync.engine.formats import format_has
+from prsync.engine.local import Local
 from prsync.engine.rules import RuleSet
 from prsync.engine.sending import Send
-from prsync.errors import ExitCode, PrsyncError
+from prsync.errors import EngineError, ExitCode, StreamError
 from prsync.options.local_receiver import receiver_options
 from prsync.options.model import Options, as_bytes
 from prsync.options.older_protocols import refuse_beyond
@@ -25,12 +26,10 @@ from prsync.session.client.rules import Prepared, prepare, traits
 from prsync.session.client.run import Run
 from prsync.session.client.transfer import ClientTransfer, wishes_of
 from prsync.session.context import fill_context
-from prsync.session.loop import BANDWIDTH_LEAST, BANDWIDTH_SLICE
-from prsync.transfer.pump import Want
 from prsync.transfer.receiver import Receiver
 from prsync.transfer.sender import Sender
 
-ALL = sys.maxsize
+SENDER_STOPS_SECONDS = 1.0  # it may be held up by whoever reads its output
 
 
 def copy_locally(run: Run) -> ExitCode:
@@ -72,8 +71,10 @@ class LocalCopy(ClientTransfer):
         self.sender = self._make_sender(run, context, prepared)
         super().__init__(run, agreed[0].protocol, context, self.sender)
         self.receiver = self._make_receiver(run, server, prepared, agreed[1])
-        self._bandwidth = run.options.bwlimit * 1024
-        self._send_at = 0.0  # with a limit: when more may be moved
+        hands_over = not (run.options.info_at_least("PROGRESS", 1) or run.options.bwlimit or _shows_checksums(run.options))
+        self.local = Local(self.sender.core, self.receiver.core, hands_over, run.options.bwlimit * 1024)
+        self._sending = _thread.allocate_lock()  # held while the sender's thread runs
+        self._sender_failure: BaseException | None = None
 
     def _make_sender(self, run: Run, context: Context, prepared: Prepared) -> Sender:
         rules = prepared.rules
@@ -103,88 +104,72 @@ class LocalCopy(ClientTransfer):
         receiver.core.write_behind()
         return receiver
 
-    # ---- the transfer ----------------------------------------------------------------------------
+    # ---- the transfer: the receiver here, where signals are seen -----------------------------------
 
     def move(self) -> None:
-        while True:
-            sending = self.sender.run()
-            moved = self._forward()
-            receiving = self._receiver_turn()
-            moved = _move(self.receiver, self.sender) > 0 or moved
-            if sending is receiving is Want.NOTHING:
-                return
-            if moved or Want.OUTPUT in (sending, receiving) or self._settle():
-                continue
-            if self._bandwidth and len(self.sender.output()):
-                time.sleep(max(self._send_at - time.monotonic(), 0))
-            elif sending is Want.NOTHING:
-                self.received(0)
-            else:
-                self.sender.received(0)
-
-    def _forward(self) -> bool:
-        """The sender's output to the receiver."""
-        if not self._bandwidth:
-            return _move(self.sender, self, ALL) > 0
-        now = time.monotonic()
-        if now < self._send_at:
-            return False
-        count = _move(self.sender, self, max(int(self._bandwidth * BANDWIDTH_SLICE), BANDWIDTH_LEAST))
-        self._send_at = max(self._send_at, now) + count / self._bandwidth
-        return count > 0
-
-    # The receiver's failure reaches the sender as a remote's does: by its last words, else by its own text.
-
-    def room(self) -> memoryview | None:
-        return self.receiver.room()
-
-    def received(self, count: int) -> None:
+        self._sending.acquire()
+        _thread.start_new_thread(self._send, ())
         try:
-            self.receiver.received(count)
-        except PrsyncError as failure:
-            self._receiver_failed(failure)
+            self._receive()
+            self.local.receiver_ended()
+            self._sending.acquire()
+        except EngineError as failure:
+            self._tell(failure)
+        if self._sender_failure is not None:
+            raise self._sender_failure
 
-    def _receiver_turn(self) -> Want:
+    def _send(self) -> None:
+        """The sender's thread."""
         try:
-            return self.receiver.run()
-        except PrsyncError as failure:
-            self._receiver_failed(failure)
+            status = Status.OK
+            while status is Status.OK:
+                try:
+                    status = self.local.drive_sender()
+                finally:
+                    self.sender.drain()
+            if status is Status.AGAIN:
+                raise StreamError(
+                    f"connection unexpectedly closed ({self.context.stats.total_read} bytes received so far) [sender]"
+                )
+        except BaseException as failure:
+            self._sender_failure = failure
+        finally:
+            self.local.sender_ended()
+            self._sending.release()
 
-    def _settle(self) -> bool:
-        try:
-            return self.receiver.settle()
-        except PrsyncError as failure:
-            self._receiver_failed(failure)
+    def _receive(self) -> None:
+        """To the end, or for as long as the sender has something to say."""
+        status = Status.OK
+        while status is Status.OK:
+            try:
+                status = self.local.drive_receiver()
+            finally:
+                self.receiver.drain()
 
-    def _receiver_failed(self, failure: PrsyncError) -> NoReturn:
+    def _tell(self, failure: EngineError) -> NoReturn:
+        """The receiver's failure reaches the sender as a remote's does: by its last words, else by the end of the stream."""
         self.receiver.abort(failure)
-        while len(self.receiver.output()):
-            _move(self.receiver, self.sender)
-            self.sender.run()
-            self.sender.sent(len(self.sender.output()))
-        raise failure
+        self.local.last_words()
+        self.local.receiver_ended()
+        self._sending.acquire()
+        told = self._sender_failure
+        raise told if isinstance(told, EngineError) and told.told else failure
 
     def abort(self, failure: BaseException) -> None:
         self.receiver.abort(None)
-        self.sender.drain()
+        self.context.cancel()
+        self.local.receiver_ended()
+        if not self._sending.locked() or self._sending.acquire(timeout=SENDER_STOPS_SECONDS):
+            self.sender.drain()
 
     def exit_code(self) -> ExitCode:
         return max(super().exit_code(), self.receiver.exit_code())
 
 
-def _move(source: Sender | Receiver, target: Sender | LocalCopy, most: int = ALL) -> int:
-    """Bytes of the one's output to the other, which takes what it has room for. How many."""
-    moved = 0
-    while moved < most and len(view := source.output()):
-        room = target.room()
-        if room is None:
-            break
-        count = min(len(view), len(room), most - moved)
-        room[:count] = view[:count]
-        source.sent(count)
-        target.received(count)
-        moved += count
-    return moved
+def _shows_checksums(options: Options) -> bool:
+    """%C: of files whose data both sides see."""
+    formats = (options.stdout_format, options.logfile_format)
+    return any(format_has(as_bytes(text), b"C") for text in formats if text)
 
 
 def _drop(code: int, record: bytes) -> None:

@@ -45,7 +45,7 @@ CASES = (
     "-ai -b --backup-dir=../bk src/a file", "-ai --link-dest=../full -c src/ dst/",
     "-ai --max-delete=0 --delete src/ full/", "-ai --temp-dir=nosuch src/ dst/",
     "-ai --log-file=LOG --log-file-format=%o_%n src/ dst/", "-ai --stats --chmod=F600 src/ dst/",
-    "-ai --remove-source-files src/ dst/", "-ai --remove-source-files src/ src/", "-aiz --no-whole-file src/d/b file",
+    "-ai --remove-source-files src/ dst/", "-aiz --no-whole-file src/d/b file",
     "-ai --protocol=29 src/ dst/", "-ai -M-n src/ dst/", "-ai --bwlimit=1g src/ dst/", "-aP --info=progress0 src/ dst/",
     "-ai -R src/./d/b dst", "-v src dst",
 )  # fmt: skip
@@ -65,6 +65,14 @@ def test_local_run_does_what_stock_does(tmp_path: pathlib.Path, words: str) -> N
     ours, theirs = results
     assert ours[:3] == theirs[:3]
     assert tree_differences(ours[3], theirs[3]) == []
+
+
+def test_source_that_is_the_destination_is_not_removed(tmp_path: pathlib.Path) -> None:
+    fill(tmp_path)
+    before = snapshot(tmp_path / "src")
+    result = prsync("-a", "--remove-source-files", "src/", "src/", cwd=tmp_path)
+    assert (result.returncode, snapshot(tmp_path / "src")) == (23, before)
+    assert b"ERROR: Skipping sender remove of destination file: l\n" in result.stderr
 
 
 @pytest.mark.parametrize(("words", "left"), [((), set()), (("--partial",), {"new"}), (("--partial-dir=.p",), {".p", ".p/new"})])
