@@ -127,16 +127,16 @@ void mux_out_free(ps_mux_out *m) {
     buf_free(&m->texts);
 }
 
-static void put_head(ps_mux_out *m, size_t at, u32 code, size_t n) {
-    u32 word = (PS_MUX_BASE + code) << 24 | (u32)n;
-    for (int i = 0; i < 4; i++) m->out.data[at + (size_t)i] = (u8)(word >> (8 * i));
+void ps_mux_head(u32 code, u32 len, u8 head[4]) {
+    u32 word = (PS_MUX_BASE + code) << 24 | len;
+    for (int i = 0; i < 4; i++) head[i] = (u8)(word >> (8 * i));
 }
 
 void mux_out_close_frame(ps_mux_out *m) {
     if (m->frame == NO_FRAME) return;
     size_t at = m->out.start + m->frame, n = m->out.len - at - 4;
     if (n)
-        put_head(m, at, PS_MSG_DATA, n);
+        ps_mux_head(PS_MSG_DATA, (u32)n, m->out.data + at);
     else
         m->out.len = at;
     m->frame = NO_FRAME;
@@ -185,8 +185,9 @@ bool mux_out_data(ps_mux_out *m, const void *data, size_t n) {
 }
 
 static bool put_message(ps_buf *b, u32 code, const void *data, size_t n) {
-    u32 word = (PS_MUX_BASE + code) << 24 | (u32)n;
-    return buf_u32(b, word) && buf_put(b, data, n);
+    u8 head[4];
+    ps_mux_head(code, (u32)n, head);
+    return buf_put(b, head, sizeof head) && buf_put(b, data, n);
 }
 
 bool mux_out_message(ps_mux_out *m, u32 code, const void *data, size_t n) {

@@ -42,7 +42,6 @@ void mux_span_used(ps_mux_in *m, size_t n);
 static inline bool mux_in_drained(const ps_mux_in *m) { return m->raw == m->raw_end; }
 
 /* Output: data is appended to an open frame of `out`; a message closes it. Frames are at most PS_MUX_OUT_FRAME bytes. */
-#define PS_MUX_OUT_FRAME 32768 /* stock peers read larger ones too; 32 KiB costs nothing (measured) */
 typedef struct ps_mux_out {
     ps_buf out;
     size_t frame;              /* offset of the open frame's header, SIZE_MAX none */

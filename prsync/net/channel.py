@@ -81,11 +81,6 @@ class Words:
         self.channel = channel
         self._buffer = bytearray(before)
 
-    def exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            self._buffer += self.channel.receive()
-        return self._taken(count)
-
     def some(self, most: int) -> bytes:
         """At least one byte."""
         if not self._buffer:
@@ -105,6 +100,10 @@ class Words:
         word = self._taken(at)
         del self._buffer[:1]
         return word
+
+    def give_back(self, data: bytes) -> None:
+        """Bytes that were taken and belong to what follows."""
+        self._buffer[:0] = data
 
     def take_rest(self) -> bytes:
         """What was received and not taken."""

@@ -17,6 +17,7 @@ import trio
 
 from prsync.engine.context import Context, Status
 from prsync.engine.fetch import Memory, RsyncdFetch
+from prsync.engine.mux import data_frames
 from prsync.engine.native import lib
 from prsync.errors import SocketError, StreamError
 from prsync.net.handshake import Handshake, Login
@@ -170,8 +171,8 @@ class RsyncdSource:
             negotiated = handshake.negotiate([*arguments, path], None, Wishes(handshake.protocol, compress_choice="none"))
             wanted = dict.fromkeys(entry.path for entry in part.entries)
             names = b"" if part.cut else b"".join(name + b"\0" for name in wanted) + b"\0"
-            named = _data_frames(names) if negotiated.protocol >= 31 else names
-            handshake.channel.send(_data_frames(EMPTY_FILTER_LIST) + named)
+            named = data_frames(names) if negotiated.protocol >= 31 else names
+            handshake.channel.send(data_frames(EMPTY_FILTER_LIST) + named)
         except BaseException:
             connection.close()
             raise
@@ -217,13 +218,6 @@ async def _say_goodbye(stream: trio.socket.SocketType, engine: RsyncdFetch) -> N
                 pass
         except (SocketError, OSError):
             return
-
-
-def _data_frames(data: bytes) -> bytes:
-    """Multiplexed data, at most 32 KiB a frame."""
-    step = 32 << 10
-    parts = [data[at : at + step] for at in range(0, len(data), step)]
-    return b"".join((7 << 24 | len(part)).to_bytes(4, "little") + part for part in parts)
 
 
 def _context(negotiated: Negotiated) -> Context:

@@ -52,7 +52,7 @@ def run_server(serving: Serving) -> int:
     paths = tuple(as_bytes(path) for path in options.arguments[1:])
     job: Job = (SenderJob if options.am_sender else ReceiverJob)(site, options, paths, negotiated)
     try:
-        job.prepare(MuxInput(Words(channel, rest), plain=job.context.input_is_plain))
+        job.prepare(MuxInput(Words(channel, rest), job.context))
     except PrsyncError as failure:
         return _refuse(channel, failure, negotiated.protocol)
     return _drive(channel, job, options)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 
 from prsync.engine.context import Status
+from prsync.engine.mux import MSG_NOMINATE
 from prsync.engine.serve import Digester
 from prsync.errors import ExitCode, PrsyncError, StreamError
 from prsync.options.model import as_text
@@ -19,7 +20,6 @@ from prsync.registry.nomination import nominate
 from prsync.session.daemon.connection import Worker
 from prsync.session.daemon.nominate.offer import Extension
 from prsync.session.daemon.transfer.arguments import clean_path
-from prsync.session.daemon.transfer.input import MSG_NOMINATE
 from prsync.session.daemon.transfer.sending import SenderJob
 from prsync.transfer.pump import Want
 

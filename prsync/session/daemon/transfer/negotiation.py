@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from prsync.engine.mux import MSG_ERROR, MSG_ERROR_EXIT, message_frame
 from prsync.errors import PrsyncError, end_line
 from prsync.options.model import NOT_SPECIFIED_LEVEL, Options
 from prsync.options.remote_arguments import allows_incremental
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send, Wishes
 from prsync.session.daemon.connection import Worker, linger
-from prsync.session.daemon.transfer.input import MSG_ERROR, MSG_ERROR_EXIT, frame
 from prsync.transfer.messages import message_code
 
 LAST_WORDS_SECONDS = 10
@@ -46,8 +46,8 @@ def failure_messages(error: PrsyncError, protocol: int, role: str) -> bytes:
     """What a client is sent where there is no pump yet."""
     told = message_code(MSG_ERROR, protocol)
     text = error.text.encode("utf-8", "surrogateescape") + b"\n"
-    out = frame(told, text) + frame(told, end_line(error.code, PROGRAM, role).encode() + b"\n")
-    return out + (frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little")) if protocol >= 31 else b"")
+    out = message_frame(told, text) + message_frame(told, end_line(error.code, PROGRAM, role).encode() + b"\n")
+    return out + (message_frame(MSG_ERROR_EXIT, int(error.code).to_bytes(4, "little")) if protocol >= 31 else b"")
 
 
 def wishes_of(options: Options, protocol: int, environment: Mapping[str, str], nominate: bool = False) -> Wishes:

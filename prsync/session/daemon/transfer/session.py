@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from prsync.engine.mux import MSG_IO_TIMEOUT, MSG_NOMINATE
 from prsync.errors import ExitCode, PrsyncError, StartError, StreamError, TransferTimeout, end_line
 from prsync.net.connection import stream_of
 from prsync.options.model import Options, as_bytes, as_text
@@ -16,7 +17,7 @@ from prsync.options.remote_arguments import limit_verbosity, refused_rows
 from prsync.protocol.negotiation import Negotiated, NegotiationServer
 from prsync.session.daemon.connection import Entered, Worker, become_busy, interruptible, linger
 from prsync.session.daemon.transfer.arguments import Received, read_arguments
-from prsync.session.daemon.transfer.input import MSG_IO_TIMEOUT, MSG_NOMINATE, MuxInput
+from prsync.session.daemon.transfer.input import MuxInput
 from prsync.session.daemon.transfer.job import Job, last_words
 from prsync.session.daemon.transfer.negotiation import PROGRAM, negotiate, tell_failure, wishes_of
 from prsync.session.daemon.transfer.receiving import ReceiverJob
@@ -67,7 +68,7 @@ def serve_transfer(worker: Worker, entered: Entered, received: Received, nominat
     try:
         kind = SenderJob if options.am_sender else ReceiverJob
         job = kind(ModuleSite(worker, entered), options, request.paths, negotiated)
-        job.prepare(source := MuxInput(worker.text, plain=job.context.input_is_plain))
+        job.prepare(source := MuxInput(worker.text, job.context))
         if isinstance(job, SenderJob) and extension is not None and negotiated.nominate:
             nominated = nominate(worker, extension, job, as_bytes(entered.module.name))
         elif source.frames:
