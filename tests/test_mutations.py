@@ -1,4 +1,4 @@
-"""Mutated sessions against the client and the daemon, for a short time; `make mutations` takes ten minutes for each side.
+"""Mutated sessions against every side, for a short time; `make mutations` takes ten minutes for each.
 
 With the sanitizers (tools/sanitized) the same cases look for errors in the core; as built for use they measure memory.
 """
@@ -13,12 +13,12 @@ import struct
 import time
 
 import pytest
-from mutation.client_side import ClientCases
-from mutation.daemon_side import DaemonCases, record_requests_of
+from mutation import recordings
+from mutation.daemon_side import DaemonCases
 from mutation.findings import Findings, alarm_in
 from mutation.mutate import change_frames, frames_start, mutate, split_frames
-from mutation.play import Proxy, Recording
-from mutation.scenes import OURS, Scene, StockDaemon, record, record_pulls, unsanitized
+from mutation.scenes import GUARDED, Scene
+from mutation.sides import SIDES, make_cases, run_some
 
 SANITIZED = "PRSYNC_SANITIZED" in os.environ
 SECONDS = float(os.environ.get("PRSYNC_MUTATION_SECONDS", "20"))
@@ -34,53 +34,65 @@ def scene(tmp_path: pathlib.Path) -> Scene:
 
 @pytest.mark.slow
 @NEEDS_RSYNC
-def test_client_survives_servers_that_say_mutated_sessions(scene: Scene, tmp_path: pathlib.Path) -> None:
-    with unsanitized():
-        recordings = record_pulls(scene, 6)
+@pytest.mark.parametrize("side", SIDES)
+def test_side_survives_mutated_sessions(side: str, scene: Scene, tmp_path: pathlib.Path) -> None:
     findings = Findings(tmp_path / "found")
-    cases = ClientCases(scene, recordings, findings, SANITIZED)
+    cases = make_cases(side, scene, findings, SANITIZED, 5)
     start = time.monotonic()
     number = 0
     while time.monotonic() < start + SECONDS:
-        cases.run(f"test:{number}")
-        number += 1
+        number += run_some(cases, "test", number, 40)
     assert not findings.found and findings.runs
 
 
-@pytest.mark.slow
-@NEEDS_RSYNC
-def test_daemon_survives_clients_that_say_mutated_sessions(scene: Scene, tmp_path: pathlib.Path) -> None:
-    findings = Findings(tmp_path / "found")
-    cases = DaemonCases(scene, record_requests_of(scene, 4), findings, SANITIZED)
-    start = time.monotonic()
-    number = 0
-    while time.monotonic() < start + SECONDS:
-        cases.batch([f"test:{number + i}" for i in range(40)])
-        number += 40
-    assert not findings.found and findings.runs
-
-
-@pytest.fixture
-def recorded(scene: Scene) -> Recording:
-    """prsync's pull from a stock daemon, all files in one list."""
-    with unsanitized():
-        daemon = StockDaemon(scene.folder, "[m]\npath = FOLDER/tree\n")
-        proxy = Proxy(daemon.port)
-        recording = record(scene, proxy, OURS, "m", ["-aH", "--stats", "--no-inc-recursive"])
-        proxy.close()
-        daemon.stop()
-    return recording
+# One kind of session for each, all files in one list: what is said does not depend on time then.
+UNCHANGED = {
+    "client-pull": ("PULLS", ["-aH", "--stats", "--no-inc-recursive"]),
+    "client-push": ("PUSHES", ["-aH", "--stats", "--no-inc-recursive"]),
+    "client-shell": ("PULLS", ["-aH", "--stats", "--no-inc-recursive"]),
+    "daemon-receive": ("PUSHES", ["-aH", "--delete", "--no-inc-recursive"]),
+    "server-send": ("PULLS", ["-aH", "--no-inc-recursive"]),
+    "server-receive": ("PUSHES", ["-aH", "--delete", "--no-inc-recursive"]),
+}
 
 
 @NEEDS_RSYNC
-def test_recorded_session_played_unchanged_comes_to_its_end(scene: Scene, recorded: Recording, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("side", UNCHANGED)
+def test_recorded_session_played_unchanged_comes_to_its_end(
+    side: str, scene: Scene, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else the mutations would be tried on sessions that fail anyway."""
+    kinds, arguments = UNCHANGED[side]
+    monkeypatch.setattr(recordings, "PULLS", [])
+    monkeypatch.setattr(recordings, "PUSHES", [])
+    monkeypatch.setattr(recordings, kinds, [arguments])
+    monkeypatch.setattr(recordings, "own_pulls", lambda *_: [])
     findings = Findings(tmp_path / "found")
-    cases = ClientCases(scene, [recorded], findings, SANITIZED)
-    cases.play(recorded, recorded.scripts, "unchanged")
+    cases = make_cases(side, scene, findings, SANITIZED, 1)
+    recording = cases.recordings[0]
+    if isinstance(cases, DaemonCases):
+        cases.replay([(recording, recording.scripts[0], False)])
+        place = scene.writable(0)
+    else:
+        cases.play(recording, recording.scripts, "unchanged")
+        place = scene.place
+        output = cases.output.read_bytes()
+        assert b"Total file size" in output if side.startswith("client") else not output
     assert not findings.found
-    assert b"Total file size" in cases.output.read_bytes() and b"rsync error" not in cases.output.read_bytes()
-    assert (cases.destination / "large").read_bytes() == (scene.tree / "large").read_bytes()
+    if side != "server-send":
+        assert (place / "large").read_bytes() == (scene.tree / "large").read_bytes()
+
+
+def test_damage_by_a_session_is_noticed(scene: Scene) -> None:
+    scene.prepare(scene.place)
+    assert scene.damage(scene.place, []) is None
+    (scene.place / "large").write_bytes(b"a part")
+    assert "neither old nor new" in (scene.damage(scene.place, []) or "")
+    assert scene.damage(scene.place, ["--inplace"]) is None
+    (scene.place / ".large.AbC123").write_bytes(b"")
+    assert "temporary file" in (scene.damage(scene.place, []) or "")
+    (scene.place / "outside" / "more").write_bytes(GUARDED)
+    assert "outside" in (scene.damage(scene.place, []) or "")
 
 
 def message(code: int, data: bytes) -> bytes:

@@ -5,4 +5,4 @@ import sys
 
 # The helpers of all tests, and of the session tests.
 TESTS = pathlib.Path(__file__).parents[1]
-sys.path += [str(TESTS), str(TESTS / "session")]
+sys.path += [str(TESTS), str(TESTS / "session" / "daemon")]

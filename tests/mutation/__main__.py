@@ -1,9 +1,11 @@
 """Mutated sessions for as long as is wanted.
 
-    python -m tests.mutation client|daemon [--seconds 600] [--seed 1]      with the core as built: memory is measured
-    ASAN_OPTIONS=quarantine_size_mb=8 tools/sanitized python -m tests.mutation client|daemon …
+    python -m tests.mutation SIDE [--seconds 600] [--seed 1]               with the core as built: memory is measured
+    ASAN_OPTIONS=quarantine_size_mb=8 tools/sanitized python -m tests.mutation SIDE …
                                                                            after csrc/build_native.py --sanitize
-    python -m tests.mutation client|daemon --case build/mutations/….case   one that was found, again
+    python -m tests.mutation SIDE --case build/mutations/….case            one that was found, again
+
+SIDE: which hears them; client-… from mutated servers, daemon-… and server-… from mutated clients, read-batch from a file.
 """
 
 from __future__ import annotations
@@ -18,22 +20,20 @@ import time
 
 import prsync._native as native
 
-from .client_side import ClientCases
-from .daemon_side import DaemonCases, record_requests_of
 from .findings import Findings
 from .play import Recording, Script
-from .scenes import Scene, record_pulls, unsanitized
-
-BATCH = 60
+from .program_sides import ProgramCases
+from .scenes import Scene
+from .sides import SIDES, make_cases, run_some
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("side", choices=["client", "daemon"])
+    parser.add_argument("side", choices=SIDES)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--case", type=pathlib.Path)
-    parser.add_argument("--most", type=int, default=99, help="kinds of pulls that are recorded")
+    parser.add_argument("--most", type=int, default=99, help="kinds of sessions that are recorded")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         return run(options, Scene(pathlib.Path(folder)))
@@ -46,21 +46,11 @@ def run(options: argparse.Namespace, scene: Scene) -> int:
     findings = Findings(pathlib.Path("build/mutations") / f"{options.side}{'-sanitized' if sanitized else ''}")
     if options.case:
         return again(options, scene, findings)
-    if options.side == "client":
-        with unsanitized():
-            recordings = record_pulls(scene, options.most)
-        client = ClientCases(scene, recordings, findings, sanitized)
-    else:
-        daemon = DaemonCases(scene, record_requests_of(scene, options.most), findings, sanitized)
+    cases = make_cases(options.side, scene, findings, sanitized, options.most)
     start = last = time.monotonic()
     number = 0
     while (now := time.monotonic()) - start < options.seconds:
-        if options.side == "client":
-            client.run(f"{options.seed}:{number}")
-            number += 1
-        else:
-            daemon.batch([f"{options.seed}:{number + i}" for i in range(BATCH)])
-            number += BATCH
+        number += run_some(cases, options.seed, number)
         if now - last > 30:
             last = now
             print(findings.summary(options.side, now - start), flush=True)
@@ -70,15 +60,14 @@ def run(options: argparse.Namespace, scene: Scene) -> int:
 
 def again(options: argparse.Namespace, scene: Scene, findings: Findings) -> int:
     """A case that was found; what it did is kept as `again`."""
-    name, arguments, scripts = pickle.loads(options.case.read_bytes())
-    if options.side == "client":
-        recording = Recording(name, arguments, [Script(port, turns) for port, turns in scripts])
-        client = ClientCases(scene, [recording], findings, True)
-        client.play(recording, recording.scripts, "again")
-        print(client.output.read_text(errors="replace"))
+    name, arguments, scripts, full = pickle.loads(options.case.read_bytes())
+    recording = Recording(name, arguments, [Script(port, turns) for port, turns in scripts], full)
+    cases = SIDES[options.side].cases(scene, [recording], findings, True)
+    if isinstance(cases, ProgramCases):
+        cases.play(recording, recording.scripts, "again")
+        print(cases.output.read_text(errors="replace"))
     else:
-        daemon = DaemonCases(scene, [], findings, True)
-        daemon.replay([(Recording(name, [], []), Script(0, turns), False) for _, turns in scripts])
+        cases.replay([(recording, script, False) for script in recording.scripts])
     print(findings.summary(options.side, 0))
     return bool(findings.found)
 

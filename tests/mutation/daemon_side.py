@@ -6,26 +6,38 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 
 from daemon_harness import Daemon
 
+from .extension import sample_frames
 from .findings import MEMORY_MOST, SANITIZED_EXTRA, Findings, alarm_in
 from .mutate import mutate
-from .play import Player, Recording, Script
-from .scenes import Scene, connect, record_requests, sample_frames, stock_pull_is_right
+from .play import Player, Recording, Script, Turn
+from .scenes import Scene, connect, place_name, stock_pull_is_right
 
 CASE_SECONDS = 20
 AT_ONCE = 3
 MIRROR_PORT = 8730  # nobody listens there
 
 
-def record_requests_of(scene: Scene, most: int) -> list[Recording]:
-    """With a daemon of its own."""
-    daemon = scene.start_daemon("daemon", MIRROR_PORT)
-    try:
-        return record_requests(scene, daemon, most)
-    finally:
-        daemon.stop()
+def recorded_with_daemon(record: Callable[[Scene, Daemon, int], list[Recording]]) -> Callable[[Scene, int], list[Recording]]:
+    """The same with a daemon of its own."""
+
+    def with_daemon(scene: Scene, most: int) -> list[Recording]:
+        daemon = scene.start_daemon("daemon", MIRROR_PORT, writable=True)
+        try:
+            return record(scene, daemon, most)
+        finally:
+            daemon.stop()
+
+    return with_daemon
+
+
+def own_place(turns: list[Turn], number: int) -> list[Turn]:
+    """A push to the place of this number, which no other case of a batch writes to."""
+    here, own = place_name(0).encode(), place_name(number).encode()
+    return [(client, data.replace(here, own)) for client, data in turns]
 
 
 class DaemonCases:
@@ -51,8 +63,13 @@ class DaemonCases:
         self.replay([self.make(seed) for seed in seeds], seeds)
 
     def replay(self, made: list[tuple[Recording, Script, bool]], seeds: list[str] | None = None) -> None:
-        daemon = self.scene.start_daemon("daemon", MIRROR_PORT)
-        cases = [(seed, *case) for seed, case in zip(seeds or ["again"] * len(made), made, strict=True)]
+        daemon = self.scene.start_daemon("daemon", MIRROR_PORT, writable=True)
+        cases = []
+        for number, (seed, (recording, script, reset)) in enumerate(zip(seeds or ["again"] * len(made), made, strict=True)):
+            if recording.full:
+                self.scene.prepare(self.scene.writable(number))
+                script = Script(script.port, own_place(script.turns, number))
+            cases.append((seed, recording, script, reset))
         problem = None
         try:
             hung = self._play(daemon.port, cases)
@@ -65,11 +82,16 @@ class DaemonCases:
             problem = self._end(daemon) or problem
         if problem:
             self._add(problem, cases[0][0], [case[:3] for case in cases], daemon)
+        for number, case in enumerate(cases):
+            arguments = case[1].arguments
+            if case[1].full and (damage := self.scene.damage(self.scene.writable(number), arguments)):
+                self._add(damage, case[0], [case[:3]], daemon)
 
     def _add(self, what: str, seed: str, cases: list[tuple[str, Recording, Script]], daemon: Daemon) -> None:
         scripts = [(0, script.turns) for _, _, script in cases]
         names = ", ".join(sorted({recording.name for _, recording, _ in cases})) if len(cases) < 4 else f"{len(cases)} cases"
-        self.findings.add(what, names, seed, scripts, [case[0] for case in cases])
+        full = any(recording.full for _, recording, _ in cases)
+        self.findings.add(what, names, seed, scripts, [case[0] for case in cases], full)
 
     def _play(self, port: int, cases: list[tuple[str, Recording, Script, bool]]) -> int | None:
         """The number of the first case that did not end."""

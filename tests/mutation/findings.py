@@ -15,6 +15,8 @@ ALARMS = re.compile(
 # Freed memory is kept for a while by the sanitizer, and what it has on the heap is larger.
 SANITIZED_EXTRA = 512 << 20
 
+Scripts = list[tuple[int, list[Turn]]]
+
 
 def alarm_in(output: bytes) -> str | None:
     """The telling part of an output that should not be."""
@@ -34,10 +36,10 @@ class Findings:
         self.found: list[str] = []
         self.most_memory = 0
 
-    def add(self, what: str, name: str, seed: str, scripts: list[tuple[int, list[Turn]]], arguments: list[str]) -> None:
+    def add(self, what: str, name: str, seed: str, scripts: Scripts, arguments: list[str], full: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{seed.replace(':', '-')}.case"
-        path.write_bytes(pickle.dumps((name, arguments, scripts)))
+        path.write_bytes(pickle.dumps((name, arguments, scripts, full)))
         path.with_suffix(".txt").write_text(f"{name}\n{what}\n")
         self.found.append(f"{seed} [{name}] {what}")
         print(f"FOUND {seed} [{name}] {what[:3000]}", flush=True)

@@ -25,8 +25,9 @@ class Script(NamedTuple):
 
 class Recording(NamedTuple):
     name: str
-    arguments: list[str]  # of the client; empty where it was none of the programs
+    arguments: list[str]  # of the program that hears it, or of the client; empty where it was none of the programs
     scripts: list[Script]
+    full: bool = False  # a push: the client has the new tree
 
 
 class Proxy:

@@ -1,60 +1,27 @@
-"""A tree, its old copy, daemons over it, and recordings of real programs pulling from them."""
+"""A tree, its old copy, places to write into, and daemons over them."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 from daemon_harness import Daemon
-from peer_client import PeerClient, entry
 from servers import StockDaemon
-from session_client import SessionClient
 
-from prsync.engine.digests import digest_file
-from prsync.protocol.frames import (
-    Bye,
-    Hello,
-    Lease,
-    LeaseStep,
-    Mirror,
-    Nomination,
-    Probe,
-    Report,
-    SourceReport,
-    Verdict,
-    encode_frame,
-)
-
-from .play import Proxy, Recording
-
-STOCK = ["rsync"]
-OURS = [sys.executable, "-m", "prsync"]
-PULLS = [
-    ["-a"],
-    ["-aHi", "--delete", "--no-W"],
-    ["-az", "--zc=zstd"],
-    ["-az", "--zc=lz4", "--protocol=31"],
-    ["-az", "--zc=zlibx"],
-    ["-az", "--zc=zlib", "--protocol=30"],
-    ["-ac", "--delete-after", "--cc=md5"],
-    ["-aRv", "--stats", "--protocol=31"],
-    ["-r", "--list-only"],
-    ["-aH", "--protocol=30", "--partial-dir=.p"],
-    ["-a", "-F", "--delete-excluded", "--filter=- *.o", "--filter=:e .own", "-v"],
-    ["-nai", "--delete"],
-    ["-aH", "--delay-updates", "--numeric-ids", "--no-inc-recursive", "--progress"],
-    ["-a", "--link-dest=../alternate", "--max-size=1m"],
-    ["-rlptS", "--files-from=FOLDER/names", "--protocol=31"],
-]
+PLACES = 60  # of a daemon that are written to, for as many pushes
+GUARDED = b"not to be touched"
+TEMPORARY = re.compile(r"\..+\.[A-Za-z0-9]{6}")
+UNCHECKED = {"--inplace", "--partial"}  # with these a part of a file may stay under its name
 DAEMON_HEAD = "uid = root\ngid = root\n" if os.geteuid() == 0 else ""
 
 
@@ -88,11 +55,17 @@ def make_tree(root: pathlib.Path, old: bool) -> None:
         os.link(root / "docs/middle", root / "docs/same")
         (root / "docs" / ".rsync-filter").write_bytes(b"- gone\n+ /text\n")
         (root / ".own").write_bytes(b"- *.bak\n")
+        (root / "outside").mkdir()
+        (root / "outside" / "file").write_bytes(b"what would lie outside")
         os.mkfifo(root / "fifo")
 
 
+def place_name(number: int) -> str:
+    return f"up-{number:02}"
+
+
 class Scene:
-    """Folder, trees and running daemons."""
+    """Folder, trees, and places that are copies of them: `place` is a client's own, the others are a daemon's."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
@@ -105,10 +78,47 @@ class Scene:
         self.secrets = folder / "secrets"
         self.secrets.write_text("user:word\n")
         self.secrets.chmod(0o600)
-        self.mirror: Daemon | None = None
-        self.daemon: Daemon | None = None
+        self.guarded = folder / "guarded"
+        self.guarded.mkdir()
+        (self.guarded / "file").write_bytes(GUARDED)
+        self.place = folder / "place"
+        self.whole = {hashlib.sha256(path.read_bytes()).digest() for path in self._files(self.tree, self.old)}
 
-    def start_daemon(self, name: str, mirror_port: int | None = None) -> Daemon:
+    @staticmethod
+    def _files(*roots: pathlib.Path) -> Iterator[pathlib.Path]:
+        for root in roots:
+            for above, _, names in os.walk(root):
+                found = (pathlib.Path(above) / name for name in names)
+                yield from (path for path in found if path.is_file() and not path.is_symlink())
+
+    def writable(self, number: int) -> pathlib.Path:
+        return self.folder / place_name(number)
+
+    def prepare(self, place: pathlib.Path, full: bool = False) -> None:
+        """Makes it anew. Of the old tree, where a symlink leads outside under the name of a directory that will come; `full`:
+        of the new one."""
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        source = self.tree if full else self.old
+        subprocess.run(["cp", "-a", f"{source}/.", str(place)], check=True)
+        if not full:
+            (place / "outside").symlink_to(self.guarded)
+
+    def damage(self, place: pathlib.Path, arguments: list[str]) -> str | None:
+        """What a session, however it ended, may not have done."""
+        if os.listdir(self.guarded) != ["file"] or (self.guarded / "file").read_bytes() != GUARDED:
+            return "something outside of the destination was touched"
+        for path in self._files(place):
+            if TEMPORARY.fullmatch(path.name):
+                return f"a temporary file stays: {path}"
+            kept_apart = {".p", ".~tmp~"} & set(path.parts)
+            if not kept_apart and not UNCHECKED & set(arguments):
+                digest = hashlib.sha256(path.read_bytes()).digest()
+                if digest not in self.whole:
+                    return f"neither old nor new: {path}"
+        return None
+
+    def start_daemon(self, name: str, mirror_port: int | None = None, writable: bool = False) -> Daemon:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         (folder / "log").unlink(missing_ok=True)
@@ -117,6 +127,8 @@ class Scene:
         text += f"[f]\n{common}exclude = /docs/deep\nfilter = - *.bak\n[full]\n{common}max connections = -1\n"
         if mirror_port:
             text += f"[n]\n{common}mirror = rsync://127.0.0.1:{mirror_port}/m\n"
+        for number in range(PLACES if writable else 0):
+            text += f"[{place_name(number)}]\npath = {self.writable(number)}\nuse chroot = no\n{DAEMON_HEAD}read only = no\n"
         daemon = Daemon(folder, text)
         end = time.monotonic() + 20
         while len(list(folder.glob("state/index/*/digests"))) < 3 and time.monotonic() < end:
@@ -150,132 +162,6 @@ def unsanitized() -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-def command_words(scene: Scene, port: int, module: str, arguments: list[str], destination: pathlib.Path) -> list[str]:
-    words = [word.replace("FOLDER", str(scene.folder)) for word in arguments]
-    source = f"rsync://127.0.0.1:{port}/{module}"
-    return [*words, source] if "--list-only" in words or not module else [*words, source + "/", str(destination)]
-
-
-def record(scene: Scene, proxy: Proxy, program: list[str], module: str, arguments: list[str]) -> Recording:
-    destination = scene.folder / "recorded"
-    shutil.rmtree(destination, ignore_errors=True)
-    shutil.copytree(scene.old, destination, symlinks=True)
-    words = command_words(scene, proxy.ports[0], module, arguments, destination)
-    environment = {**clean_environment(), "USER": "user"}
-    outcome = subprocess.run([*program, *words], capture_output=True, timeout=60, env=environment, cwd=scene.folder)
-    if outcome.returncode not in (0, 23):  # 23: a name that is asked for is not there
-        raise AssertionError(f"{program} {words}: {outcome.returncode} {outcome.stderr!r}")
-    return Recording(f"{module or 'list'} {' '.join(arguments)}", arguments, proxy.take())
-
-
-def record_pulls(scene: Scene, most: int) -> list[Recording]:
-    """Stock daemons and prsyncd's as they speak to prsync: what is played to the client."""
-    found = []
-    with running(StockDaemon(scene.folder, "[m]\npath = FOLDER/tree\n")) as stock:
-        proxy = Proxy(stock.port)
-        found += [record(scene, proxy, OURS, "m", arguments) for arguments in PULLS[:most]]
-        found.append(record(scene, proxy, OURS, "", []))
-        proxy.close()
-    mirror = scene.start_daemon("mirror")
-    with running(mirror):
-        mirror_proxy = Proxy(mirror.port)
-        daemon = scene.start_daemon("origin", mirror_proxy.ports[0])
-        with running(daemon):
-            proxy = Proxy(daemon.port)
-            for arguments in PULLS[: max(most // 2, 1)]:
-                found.append(record(scene, proxy, OURS, "m", [*arguments, "--mirrors=off"]))
-            for arguments in (["-a"], ["-aH", "--delete", "--stats"], ["-a", "--partial", "--mirrors=auto"]):
-                record(scene, proxy, OURS, "n", arguments)  # digests come to be known
-                mirror_proxy.take()
-                time.sleep(1)
-                taken = record(scene, proxy, OURS, "n", arguments)
-                found.append(taken._replace(scripts=taken.scripts + mirror_proxy.take()))
-            proxy.close()
-        mirror_proxy.close()
-    return found
-
-
-def record_requests(scene: Scene, daemon: Daemon, most: int) -> list[Recording]:
-    """Clients of every kind as they speak to prsyncd: what is played to the daemon."""
-    proxy = Proxy(daemon.port)
-    found = []
-    for arguments in PULLS[:most]:
-        found.append(record(scene, proxy, STOCK, "m", arguments))
-        found.append(record(scene, proxy, OURS, "f", arguments))
-    found.append(record(scene, proxy, STOCK, "", []))
-    found.append(record(scene, proxy, STOCK, "a", ["-a", f"--password-file={password_file(scene)}"]))
-    found.append(record(scene, proxy, OURS, "n", ["-a"]))
-    record_peer(scene, proxy.ports[0])
-    found += [Recording("peer", [], proxy.take())] * 6
-    record_session(proxy.ports[0])
-    found += [Recording("nominate", [], proxy.take())] * 6
-    proxy.close()
-    return found
-
-
-def password_file(scene: Scene) -> pathlib.Path:
-    path = scene.folder / "password"
-    path.write_text("word\n")
-    path.chmod(0o600)
-    return path
-
-
-def record_peer(scene: Scene, port: int) -> None:
-    client = PeerClient(port, b"m")
-
-    def wanted(name: str, offset: int = 0, length: int | None = None) -> bytes:
-        size = (scene.tree / name).stat().st_size
-        return entry(name.encode(), digest_file(scene.tree / name).root, offset, size - offset if length is None else length)
-
-    for _ in range(100):  # until the indexer has come to them
-        if all(client.fetch_all(wanted("large"), wanted("docs/middle", 100, 1000))):
-            break
-        time.sleep(0.05)
-    client.fetch_all(*(wanted(f"many/{i:03}") for i in range(1, 40)))
-    client.fetch_all(wanted("large", 300_000, 100_000), entry(b"nothing", bytes(32), 0, 5), wanted("large", 0, 10))
-    for frame in sample_controls():
-        client.send(frame)
-    client.bye()
-
-
-def record_session(port: int) -> None:
-    client = SessionClient(port, b"n")
-    client.begin()
-    client.ask_digests(1, 1, 30, 3)
-    client.digests(30)
-    for step in (3, 1, 2):  # .own, empty, large: rsync's order
-        client.request_file(step)
-    client.wait_for(0)
-    client.sock.close()
-
-
-def sample_controls() -> list[Lease | Report | Bye]:
-    return [
-        Lease(LeaseStep.REQUEST, "rsync:///m", 900, bytes(16), ("docs",), 5),
-        Lease(LeaseStep.RENEW, "rsync:///m", 900, bytes(16)),
-        Report((SourceReport("rsync://mirror/m", 5, 10, bad_pieces=2, verdict=Verdict.CORRUPT),)),
-    ]
-
-
-def sample_frames(port: int) -> list[bytes]:
-    """One of each kind, to be thrown in."""
-    mirror = Mirror(1, f"rsync://127.0.0.1:{port}/m", True, ("docs",))
-    controls = [Hello(), Nomination(), Nomination(mirrors=(mirror,)), Probe(), Bye(), *sample_controls()]
-    number = (1).to_bytes(4, "little")
-    head = b"\1" + bytes(4) + b"\0" + (5).to_bytes(8, "little") + bytes(12) + b"\1" + bytes(32)
-    return [
-        *(encode_frame(frame) for frame in controls),
-        b"\3" + number + b"\1\0" + number + b"\5\0\0",
-        b"\4" + number + head,
-        b"\4" + number + b"\2" + bytes(8) + b"\1\0" + bytes(32),
-        b"\5" + number + b"\1\0" + b"\5large\1" + bytes(32) + bytes(8) + number + bytes(4),
-        b"\6" + number + bytes(10) + b"data",
-        b"\7" + number + b"\0\0\2",
-        b"\x08" + number + b"\5\0",
-        b"\xf0unknown",
-    ]
 
 
 def stock_pull_is_right(scene: Scene, port: int) -> bool:
