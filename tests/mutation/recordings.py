@@ -51,7 +51,7 @@ PUSHES = [
     ["-aK", "--delete-delay", "--stats"],
     ["-aH", "--partial-dir=.p", "--no-inc-recursive", "--no-W"],
     ["-a", "-F", "--delete-excluded", "--filter=- *.o", "--filter=:e .own", "-v"],
-    ["-ay", "--link-dest=extraneous", "--max-size=1m", "--delete-before", "--no-W"],
+    ["-a", "--link-dest=extraneous", "--max-size=1m", "--delete-before", "--no-W"],
     ["-aRv", "--max-delete=2", "--delete", "--protocol=29"],
     ["-aH", "--inplace", "--no-W", "--protocol=28"],
     ["-nai", "--delete", "--protocol=31"],
