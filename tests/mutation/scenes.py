@@ -111,7 +111,7 @@ class Scene:
         for path in self._files(place):
             if TEMPORARY.fullmatch(path.name):
                 return f"a temporary file stays: {path}"
-            kept_apart = {".p", ".~tmp~"} & set(path.parts)
+            kept_apart = {".b", ".p", ".~tmp~"} & set(path.parts)
             if not kept_apart and not UNCHECKED & set(arguments):
                 digest = hashlib.sha256(path.read_bytes()).digest()
                 if digest not in self.whole:
