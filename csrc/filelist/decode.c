@@ -484,7 +484,7 @@ static int add_entry(ps_flist_decoder *d, wire_entry *e) {
     }
     u32 mode = c->chmod_count && !S_ISLNK(e->mode) && !e->abbreviated ? chmod_tweak(c, e->mode) : e->mode;
     bool is_dir = S_ISDIR(mode);
-    if ((d->check_rules || d->check_implied || d->last[base_at] == '.') && check_name(d, path, path_len, is_dir) != PS_OK) return PS_FAIL;
+    if ((d->check_rules || d->check_implied || path[base_at] == '.') && check_name(d, path, path_len, is_dir) != PS_OK) return PS_FAIL;
     if (c->o.inc_recurse && dir != d->good_dir && check_dir(d, dir, path + base_at) != PS_OK) return PS_FAIL;
     u16 gid_flags = d->same.gid_flags;
     map_owner(d, e, &gid_flags);

@@ -257,7 +257,7 @@ int out_create_temp(ps_outs *o, int dir, char *name, size_t letters, mode_t mode
 }
 
 /* A file that may be there already. A read-only one is made writable just for the open (receiver.c:open_readonly_inplace). */
-static int open_old(int dir, const char *name, int flags) {
+static int open_for_writing(int dir, const char *name, int flags) {
     flags |= O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
     int fd = openat(dir, name, flags | O_CREAT, 0600);
     if (fd < 0 && errno == EACCES) fd = openat(dir, name, flags); /* the kernel's protected_regular forbids O_CREAT */
@@ -277,6 +277,16 @@ static int open_old(int dir, const char *name, int flags) {
     if (reader >= 0) close(reader);
     errno = err;
     return fd;
+}
+
+/* The generator has put anything else out of the way, but data that nobody asked for may come first: never into a device. */
+static int open_old(int dir, const char *name, int flags) {
+    struct stat st;
+    int fd = open_for_writing(dir, name, flags);
+    if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))) return fd;
+    close(fd);
+    errno = ENXIO;
+    return -1;
 }
 
 static int open_in_partial(const ps_out *out) {

@@ -24,7 +24,7 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
     r->basis = r->taken.fd = -1;
     r->lists_left = all->list_count;
     r->current = all->first;
-    r->new_modes.dir = UINT32_MAX;
+    r->new_modes.dir = r->visible_dir = UINT32_MAX;
     r->outs = outs_new(c, dest);
     if (r->outs && c->o.backup) outs_back_up(r->outs, gen_back_up_output, gen);
     r->tokens = token_in_new(c);
@@ -168,7 +168,10 @@ static int entry_path(ps_recv *r) {
     size_t n = local ? strlen(local) : file_path(r->all, r->list, r->file, r->path);
     if (local) memcpy(r->path, local, n + 1);
     if (!r->c->o.am_daemon || !r->rules || strcmp(r->path, ".") == 0) return PS_OK;
-    if (rules_check_daemon(r->rules, r->path, n, S_ISDIR(r->file->mode)) >= 0) return PS_OK;
+    /* The generator asks for nothing below an excluded directory, but a client may send what nobody has asked for. */
+    bool below = r->visible_dir != r->file->dir && rules_path_excluded(r->rules, r->path, n, true);
+    if (!below) r->visible_dir = r->file->dir;
+    if (!below && rules_check_daemon(r->rules, r->path, n, S_ISDIR(r->file->mode)) >= 0) return PS_OK;
     return ps_fail(r->c, 2, 0, "rejecting file transfer request for daemon excluded file: %s", r->path);
 }
 

@@ -48,6 +48,7 @@ struct ps_recv {
     const ps_flist *current;    /* rsync's cur_flist: of the last record; NULL once all have ended */
     u32 lists_left, lists_gone; /* received and not ended by the sender; ended */
     ps_new_modes new_modes;     /* without -p */
+    u32 visible_dir;            /* the daemon's rules exclude nothing on the way to this directory's entries */
 
     /* the record */
     i32 ndx;

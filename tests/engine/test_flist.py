@@ -87,8 +87,13 @@ def test_order_key_table_matches_the_source() -> None:
 def test_clean_double_names_keeps_directory_else_first() -> None:
     received = Received(**ARCHIVE, numeric_ids=1)
     received.take(
-        wire_entry(b"same", size=1) + wire_entry(b"same", size=2) + wire_entry(b"mixed") + wire_entry(b"mixed", DIR)
-        + wire_entry(b"d", DIR, flags=0x100) + wire_entry(b"d", DIR, flags=0x01) + END
+        wire_entry(b"same", size=1)
+        + wire_entry(b"same", size=2)
+        + wire_entry(b"mixed")
+        + wire_entry(b"mixed", DIR)
+        + wire_entry(b"d", DIR, flags=0x100)
+        + wire_entry(b"d", DIR, flags=0x01)
+        + END
     )
     kept = [(e.path, e.size) for e in received.entries() if e.mode]
     assert kept == [(b"same", 1), (b"d", 1), (b"mixed", 1)]
@@ -298,6 +303,7 @@ REFUSED = [
     (wire_entry(b""), {}, ExitCode.UNSUPPORTED, "unsafe pathname"),
     (wire_entry(b"a/b/."), {}, ExitCode.UNSUPPORTED, "unsafe pathname"),
     (wire_entry(b"."), {}, ExitCode.PROTOCOL, "non-directory transfer-root entry"),
+    (wire_entry(b"//."), {"relative": 1}, ExitCode.PROTOCOL, "non-directory transfer-root entry"),
     (wire_entry(b"x" * 4096), {}, ExitCode.MEMORY, "overflow"),
     (wire_entry(b"x", mode=0o777), {}, ExitCode.PROTOCOL, "invalid file mode"),
     (wire_entry(b"x", mode=0o1100644), {}, ExitCode.PROTOCOL, "invalid file mode"),
