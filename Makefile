@@ -50,10 +50,11 @@ bench: native
 coverage: setup
 	$(BIN)/python tools/coverage
 
-# Ten minutes of mutated sessions for each side, under ASan and UBSan, and again as built for use, where memory is measured.
+# Ten minutes of mutated sessions for each side, under ASan and UBSan, and two as built for use, where memory is measured.
+SIDES = client-pull client-push client-shell daemon-send daemon-receive server-send server-receive
 mutations: native
 	$(BIN)/python csrc/build_native.py --sanitize
-	for side in client daemon; do \
+	for side in $(SIDES); do \
 		ASAN_OPTIONS=quarantine_size_mb=8 tools/sanitized $(BIN)/python -m tests.mutation $$side && \
 		$(BIN)/python -m tests.mutation $$side --seconds 120 || exit 1; done
 

@@ -67,6 +67,7 @@ def test_recorded_session_played_unchanged_comes_to_its_end(
     monkeypatch.setattr(recordings, "PUSHES", [])
     monkeypatch.setattr(recordings, kinds, [arguments])
     monkeypatch.setattr(recordings, "own_pulls", lambda *_: [])
+    monkeypatch.setattr(recordings, "own_pushes", lambda *_: [])
     findings = Findings(tmp_path / "found")
     cases = make_cases(side, scene, findings, SANITIZED, 1)
     recording = cases.recordings[0]

@@ -1,4 +1,4 @@
-"""Recorded sessions, mutated and played to the client and to the daemon. `python -m tests.mutation -h` runs it for longer."""
+"""Recorded sessions, played mutated to the client, the daemon and the server. `python -m tests.mutation -h`: for longer."""
 
 import pathlib
 import sys

@@ -150,14 +150,19 @@ def pushed(scene: Scene, proxy: Proxy, program: list[str], words: list[str]) -> 
 
 def client_pushes(scene: Scene, most: int) -> list[Recording]:
     """Daemons that take what prsync sends."""
-    found = []
+    return stock_pushes(scene, most) + own_pushes(scene, max(most // 2, 1))
+
+
+def stock_pushes(scene: Scene, most: int) -> list[Recording]:
     name = place_name(0)
     text = f"[{name}]\npath = FOLDER/{name}\nread only = no\n"
     with running(StockDaemon(scene.folder, text)) as stock, proxied(stock.port) as proxy:
-        found += [pushed(scene, proxy, OURS, push_words(arguments)) for arguments in PUSHES[:most]]
+        return [pushed(scene, proxy, OURS, push_words(arguments)) for arguments in PUSHES[:most]]
+
+
+def own_pushes(scene: Scene, most: int) -> list[Recording]:
     with running(scene.start_daemon("daemon", writable=True)) as daemon, proxied(daemon.port) as proxy:
-        found += [pushed(scene, proxy, OURS, push_words(arguments)) for arguments in PUSHES[: max(most // 2, 1)]]
-    return found
+        return [pushed(scene, proxy, OURS, push_words(arguments)) for arguments in PUSHES[:most]]
 
 
 def client_shells(scene: Scene, most: int) -> list[Recording]:
@@ -170,20 +175,6 @@ def client_shells(scene: Scene, most: int) -> list[Recording]:
             for arguments in PUSHES[:count]:
                 far = scene.writable(0)
                 found.append(pushed(scene, proxy, OURS, [*arguments, "-e", SHELL, "PLACE/", f"h:{far}/"]))
-    return found
-
-
-def batches(scene: Scene, most: int) -> list[Recording]:
-    """Batch files as rsync writes them. A script has one turn then: the file."""
-    found = []
-    file = scene.folder / "written"
-    for arguments in [words for words in PUSHES if "--remove-source-files" not in words][:most]:
-        scene.prepare(scene.place)
-        words = filled_in(scene, [*arguments, f"--write-batch={file}", "FOLDER/tree/", "PLACE"], 0)
-        subprocess.run([*STOCK, *words], capture_output=True, timeout=60, check=True, cwd=scene.folder)
-        played = [word for word in arguments if not word.startswith(("-F", "--filter", "--files-from"))]
-        name = f"batch of {' '.join(arguments)}"
-        found.append(Recording(name, [*played, "--read-batch=FOLDER/batch", "PLACE"], [Script(0, [(False, file.read_bytes())])]))
     return found
 
 

@@ -109,10 +109,11 @@ class Scene:
         if os.listdir(self.guarded) != ["file"] or (self.guarded / "file").read_bytes() != GUARDED:
             return "something outside of the destination was touched"
         for path in self._files(place):
+            if {".b", ".p", ".~tmp~"} & set(path.parts):  # kept apart: backups of whatever --delete found, partial files
+                continue
             if TEMPORARY.fullmatch(path.name):
                 return f"a temporary file stays: {path}"
-            kept_apart = {".b", ".p", ".~tmp~"} & set(path.parts)
-            if not kept_apart and not UNCHECKED & set(arguments):
+            if not UNCHECKED & set(arguments):
                 digest = hashlib.sha256(path.read_bytes()).digest()
                 if digest not in self.whole:
                     return f"neither old nor new: {path}"
