@@ -82,7 +82,6 @@ def test_called_rsync_the_help_names_only_what_is_there(as_rsync: None, capfd: p
     [
         (["--server", "-e.LsfxCIvu"], ExitCode.SYNTAX, "rsync: --server needs a directory"),
         (["--server", "--bogus", ".", "x"], ExitCode.SYNTAX, "rsync: on remote machine: --bogus: unknown option"),
-        (["--server", "--daemon", "."], ExitCode.UNSUPPORTED, "--server: prsyncd does not support"),
         (["--sender", "x"], ExitCode.SYNTAX, "rsync: --sender is for the remote side only"),
     ],
 )
