@@ -19,6 +19,7 @@ struct ps_match {
     i64 size, base, end; /* of the file; the window holds its bytes [base, end) */
     i64 reported, offset; /* handed on so far; the search goes on from here */
     i64 matched;
+    ps_match_counts counts;
     i32 wanted; /* the block after the last match: taken wherever it fits */
     u8 *window;
     size_t room;
@@ -44,6 +45,7 @@ void match_free(ps_match *m) {
 }
 
 i64 match_matched(const ps_match *m) { return m->matched; }
+const ps_match_counts *match_counts(const ps_match *m) { return &m->counts; }
 
 bool match_begin(ps_match *m, ps_sums *s, ps_block_hasher *h, int fd, i64 size, bool in_place, ps_sum *file_sum, ps_match_fn fn,
                  void *owner) {
@@ -114,7 +116,9 @@ static void hash_probe(ps_match *m, ps_probe *p) {
 /* Weak sum and length agree; compares the strong sums. */
 static bool same_strong(ps_match *m, ps_probe *p, i32 block) {
     hash_probe(m, p);
-    return memcmp(p->strong, sums_strong(m->sums, block), (size_t)m->sums->head.strong_length) == 0;
+    bool same = memcmp(p->strong, sums_strong(m->sums, block), (size_t)m->sums->head.strong_length) == 0;
+    m->counts.false_alarms += !same;
+    return same;
 }
 static bool is_block(ps_match *m, ps_probe *p, i32 block) {
     return p->weak == m->sums->weak[block] && p->length == sums_block_length(m->sums, block) && same_strong(m, p, block);
@@ -149,7 +153,10 @@ static i32 prefer_same_offset(ps_match *m, ps_probe *p, i32 found) {
 static i32 find_block(ps_match *m, ps_probe *p) {
     ps_sums *s = m->sums;
     i32 wanted = m->wanted;
-    if (!m->in_place && wanted < s->head.count && is_block(m, p, wanted)) return wanted;
+    if (!m->in_place && wanted < s->head.count && is_block(m, p, wanted)) {
+        m->counts.hash_hits++;
+        return wanted;
+    }
     u32 key = sums_key(p->weak), at_entry, end;
     if (!sums_may_have(s, key)) return -1;
     sums_find(s, key, &at_entry, &end);
@@ -161,6 +168,7 @@ static i32 find_block(ps_match *m, ps_probe *p) {
             continue;
         }
         if (++tried > CANDIDATES_MAX) break;
+        m->counts.hash_hits += tried == 1;
         if (p->length != sums_block_length(s, block) || !same_strong(m, p, block)) continue;
         if (m->in_place) {
             block = prefer_same_offset(m, p, block);
@@ -174,6 +182,7 @@ static i32 find_block(ps_match *m, ps_probe *p) {
 
 static int take_block(ps_match *m, const ps_probe *p, i32 block) {
     m->wanted = block + 1;
+    m->counts.matches++;
     m->offset = p->offset + p->length;
     return report(m, p->offset, block, p->length);
 }

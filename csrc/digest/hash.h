@@ -70,6 +70,10 @@ bool match_begin(ps_match *m, ps_sums *s, ps_block_hasher *h, int fd, i64 size, 
  * call. Literal data is handed on in runs of at most PS_MATCH_RUN bytes. */
 #define PS_MATCH_RUN (256u * 1024u)
 int match_step(ps_match *m);
+typedef struct ps_match_counts { /* over all files */
+    i64 matches, hash_hits, false_alarms;
+} ps_match_counts;
+const ps_match_counts *match_counts(const ps_match *m);
 i64 match_matched(const ps_match *m); /* bytes covered by blocks so far */
 
 /* ---- BLAKE3, digests and pieces: design.md section 8 ---- */

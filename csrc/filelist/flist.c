@@ -277,6 +277,13 @@ size_t file_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char
     return n;
 }
 
+size_t file_shown_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char *out) {
+    u32 root = all->dirs[f->dir].root;
+    size_t n = root < all->root_count && all->roots[root].slash ? 1 : 0;
+    if (n) *out = '/';
+    return n + file_path(all, l, f, out + n);
+}
+
 size_t file_source_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char out[PS_SOURCE_PATH]) {
     const char *above = file_root_path(all, f);
     size_t n = strlen(above);

@@ -42,6 +42,7 @@ typedef struct ps_list_root {
     u32 path, len;         /* in ps_flists.root_paths, no slash at the end; "" is the ps_root itself */
     struct ps_root *inner; /* that directory, for merge files; NULL until it is needed */
     bool borrowed;         /* inner is another one's */
+    bool slash;            /* -R with an absolute argument: its names are shown with the slash that is not sent */
 } ps_list_root;
 
 typedef struct ps_flist ps_flist;
@@ -144,6 +145,8 @@ static inline const char *dir_path(const ps_flists *all, u32 dir) { return arena
 static inline const char *file_name(const ps_flist *l, const ps_file *f) { return arena_at(&l->names, f->name); }
 /* Path of an entry within the transfer, NUL-terminated; returns its length; out has PS_LIMIT_NAME + 1 bytes. */
 size_t file_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char *out);
+/* As output shows it, in PS_LIMIT_NAME + 2 bytes. */
+size_t file_shown_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char *out);
 /* Sender: the same beneath the ps_root. 0: too long, or the root itself. */
 #define PS_SOURCE_PATH (PS_LIMIT_NAME * 2 + 2)
 size_t file_source_path(const ps_flists *all, const ps_flist *l, const ps_file *f, char out[PS_SOURCE_PATH]);

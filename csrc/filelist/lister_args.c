@@ -13,6 +13,7 @@ typedef struct argument {
     char *name;
     size_t len;
     name_type type;
+    bool absolute;        /* -R, and no "/./" in it */
     bool starts_with_dot; /* -R: "./name" sends the attributes of the directory itself too */
 } argument;
 
@@ -39,13 +40,14 @@ static void split_relative(argument *a) {
     if (dot) {
         *dot = 0;
         a->dir = text;
-        a->dir_len = (size_t)name_clean(text, (size_t)(dot - text), 0);
+        a->dir_len = dot == text ? 0 : (size_t)name_clean(text, (size_t)(dot - text), 0); /* none left: it is "/" */
         a->name = dot + 3;
         while (*a->name == '/') a->name++;
         if (!*a->name) *--a->name = 0; /* room for "." */
     }
     if (!dot && *a->name == '/') { /* what is sent has no slash in front */
         a->dir = "";
+        a->absolute = true;
         while (a->name[0] == '/' && a->name[1]) a->name++;
         if (*a->name == '/') *a->name = '.';
     }
@@ -64,9 +66,9 @@ static void split_relative(argument *a) {
 
 /* rsync takes a directory for one that it knows only if the argument before was in it: otherwise what is in it is listed
  * again, and both are counted. */
-static bool is_last_root(const ps_lister *l, const char *path, size_t len) {
+static bool is_last_root(const ps_lister *l, const char *path, size_t len, bool slash) {
     const ps_list_root *r = &l->all->roots[l->last_root];
-    return r->len == len && memcmp(root_path(l->all, r), path, len) == 0;
+    return r->len == len && r->slash == slash && memcmp(root_path(l->all, r), path, len) == 0;
 }
 
 int lister_go_to_root(ps_lister *l, u32 index) {
@@ -82,7 +84,9 @@ int lister_go_to_root(ps_lister *l, u32 index) {
 }
 
 /* flist.c:change_pathname. false: the directory cannot be used, which has been reported; the argument is skipped. */
-static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
+static bool go_to(ps_lister *l, const argument *a, int *status) {
+    const char *dir = a->dir;
+    size_t len = a->dir_len;
     const ps_list_root *start = &l->all->roots[0];
     bool absolute = l->anywhere && dir && (!len || *dir == '/');
     char path[2 * PS_LIMIT_NAME + 4], shown[PS_FULL_FNAME];
@@ -100,7 +104,7 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
     memcpy(path + n, dir, len);
     n += len;
     path[n] = 0;
-    bool known = n <= PS_LIMIT_NAME && is_last_root(l, path, n);
+    bool known = n <= PS_LIMIT_NAME && is_last_root(l, path, n, a->absolute);
     int err = 0;
     if (n > PS_LIMIT_NAME)
         err = ENAMETOOLONG;
@@ -118,6 +122,7 @@ static bool go_to(ps_lister *l, const char *dir, size_t len, int *status) {
         *status = ps_fail_memory(l->ctx, "the file list");
         return false;
     }
+    l->all->roots[index].slash = a->absolute;
     l->last_root = index;
     *status = lister_go_to_root(l, index);
     return *status == PS_OK;
@@ -346,9 +351,9 @@ int lister_argument(ps_lister *l, const char *arg, size_t len) {
         split_relative(&a);
     else
         split_plain(&a, len);
-    if (l->anywhere && o->relative && names_parent(a.name)) return ps_fail(c, 1, 0, "found \"..\" dir in relative path: %s", a.name);
+    if (l->anywhere && o->relative && names_parent(a.name)) return ps_fail(c, 1, 0, "found \"..\" dir in relative path: %s%s", a.absolute ? "/" : "", a.name);
     int status;
-    if (!go_to(l, a.dir, a.dir_len, &status)) return status;
+    if (!go_to(l, &a, &status)) return status;
     if (a.starts_with_dot && !l->implied_dot_sent) {
         ps_file *made;
         l->implied_dot_sent = true;
@@ -371,7 +376,7 @@ int lister_argument(ps_lister *l, const char *arg, size_t len) {
     }
     if (a.type != NAME_DOTDIR && lister_excluded(l, a.name, a.len, S_ISDIR(st.st_mode), FILTER_ALL)) return PS_OK;
     if (S_ISDIR(st.st_mode) && !l->want_dirs) {
-        ps_log(c, PS_LOG_INFO, "skipping directory %s\n", a.name);
+        ps_log(c, PS_LOG_INFO, "skipping directory %s%s\n", a.absolute ? "/" : "", a.name);
         return PS_OK;
     }
     if (o->inc_recurse && o->relative) {

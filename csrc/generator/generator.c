@@ -550,15 +550,24 @@ static bool touch_up_all(ps_gen *g) {
     return true;
 }
 
+static void begin_lists(ps_gen *g) {
+    if (g->c->o.verbose >= 2)
+        ps_log(g->c, PS_LOG_INFO, "delta-transmission %s\n", g->whole_file ? "disabled for local transfer or --whole-file" : "enabled");
+    g->state = GEN_LIST_BEGIN;
+}
+
 static int advance(ps_gen *g) {
     switch (g->state) {
     case GEN_START:
         if (!g->cur) return PS_AGAIN;
         g->at = 0;
-        g->state = g->delete_mode == PS_DELETE_BEFORE && !g->solo && g->cur->count ? GEN_DELETE_BEFORE : GEN_LIST_BEGIN;
+        if (g->delete_mode == PS_DELETE_BEFORE && !g->solo && g->cur->count)
+            g->state = GEN_DELETE_BEFORE;
+        else
+            begin_lists(g);
         return PS_OK;
     case GEN_DELETE_BEFORE:
-        if (gen_delete_pass(g)) g->state = GEN_LIST_BEGIN;
+        if (gen_delete_pass(g)) begin_lists(g);
         return PS_OK;
     case GEN_LIST_BEGIN:
         if (!enough_ahead(g)) return PS_AGAIN;

@@ -112,7 +112,7 @@ static void put_number(ps_buf *b, const ps_format_op *op, i64 n, bool unsigned_f
 
 /* Length of the entry's path in out (PS_LIMIT_NAME + 2 bytes). */
 static size_t item_path(const item *it, char *out) {
-    if (!it->name) return file_path(it->all, it->l, it->f, out);
+    if (!it->name) return file_shown_path(it->all, it->l, it->f, out);
     size_t n = strnlen(it->name, PS_LIMIT_NAME);
     memcpy(out, it->name, n);
     out[n] = 0;

@@ -97,12 +97,23 @@ static int put_head(ps_send *s) {
     return ok ? PS_OK : ps_fail_memory(s->ctx, "output");
 }
 
+/* Where rsync shows how far it is: after each 32 KiB of literal data, and each block (match.c:matched). */
+#define SHOWN_STEP 32768
+
+static void show_progress(const ps_send *s) {
+    if (!s->progress) return;
+    i64 steps = (s->offset - s->prefix + SHOWN_STEP - 1) / SHOWN_STEP, shown = s->prefix + steps * SHOWN_STEP;
+    progress_show(s->progress, shown < s->size ? shown : s->size, s->size);
+}
+
 static int on_match(void *owner, const u8 *literal, size_t n, i32 block) {
     ps_send *s = owner;
     ps_stats *t = &s->ctx->stats;
     int status = n ? token_out_literal(s->token, &s->out, literal, n) : PS_OK;
     t->literal_data += (i64)n;
+    if (s->progress && n > SHOWN_STEP + (size_t)s->r.head.block_length) progress_show(s->progress, s->offset + SHOWN_STEP, s->size);
     s->offset += (i64)n;
+    if (s->progress && block < 0) progress_show(s->progress, s->offset, s->size);
     if (status != PS_OK || block < 0) return status != PS_OK ? status : send_out_full(s) ? PS_FULL : PS_OK;
     const ps_sum_head *h = &s->r.head;
     size_t len = (size_t)(block == h->count - 1 && h->remainder ? h->remainder : h->block_length);
@@ -118,6 +129,7 @@ static int on_match(void *owner, const u8 *literal, size_t n, i32 block) {
     status = token_out_block(s->token, &s->out, block, data, len);
     t->matched_data += (i64)len;
     s->offset += (i64)len;
+    if (s->progress) progress_show(s->progress, s->offset, s->size);
     return status != PS_OK ? status : send_out_full(s) ? PS_FULL : PS_OK;
 }
 
@@ -172,7 +184,7 @@ static void announce(ps_send *s) {
         send_log(s, PS_LOG_CLIENT);
     } else if (!o->am_server && o->info_name && o->info_progress == 1) {
         char path[PS_LIMIT_NAME + 2];
-        file_path(s->all, s->r.list, s->r.file, path);
+        file_shown_path(s->all, s->r.list, s->r.file, path);
         ps_log(s->ctx, PS_LOG_CLIENT, "%s\n", path);
     }
 }
@@ -248,7 +260,7 @@ static int whole_step(ps_send *s) {
         if (status != PS_OK) return status;
         s->offset += (i64)n;
         s->ctx->stats.literal_data += (i64)n;
-        if (s->progress) progress_show(s->progress, s->offset, s->size);
+        show_progress(s);
     }
     return finish(s);
 }
@@ -256,7 +268,6 @@ static int whole_step(ps_send *s) {
 static int delta_step(ps_send *s) {
     if (send_out_full(s)) return PS_FULL;
     int status = match_step(s->match);
-    if (s->progress) progress_show(s->progress, s->offset, s->size);
     if (status == PS_DONE) return finish(s);
     if (status == PS_FAIL) {
         if (s->ctx->error.exit_code) return PS_FAIL; /* on_match's own */

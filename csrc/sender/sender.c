@@ -193,11 +193,19 @@ static int serve_sums(ps_send *s) {
     return status == PS_OK && s->fd >= 0 ? send_file_begin(s) : status;
 }
 
+static void report_matches(ps_send *s) {
+    const ps_match_counts *n = match_counts(s->match);
+    if (s->ctx->o.verbose < 2) return;
+    ps_log(s->ctx, PS_LOG_INFO, "total: matches=%lld  hash_hits=%lld  false_alarms=%lld data=%lld\n", (long long)n->matches,
+           (long long)n->hash_hits, (long long)n->false_alarms, (long long)s->ctx->stats.literal_data);
+}
+
 /* main.c:handle_stats: a server tells its client what it has counted. */
 static int end_transfer(ps_send *s) {
     const ps_opts *o = &s->ctx->o;
     const ps_stats *t = &s->ctx->stats;
     int status = PS_OK;
+    report_matches(s);
     if (s->ctx->io_error != s->first_io_error && o->protocol >= 30) status = put_message_int(s, PS_MSG_IO_ERROR, s->ctx->io_error);
     if (status == PS_OK) status = put_ndx(s, PS_NDX_DONE);
     s->state = SEND_GOODBYE;

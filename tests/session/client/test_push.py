@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
+import re
 
 import pytest
 import ways
-from client_harness import prsync
+from client_harness import prsync, rsync, stable
 from servers import RSYNC
 
 pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
@@ -48,3 +50,49 @@ def test_names_that_the_server_cannot_read_end_the_push_with_its_words(tmp_path:
     result = prsync(*shell, f"--files-from=:{tmp_path}/none", f"{tmp_path}/source/", f"here:{tmp_path}/target/")
     assert result.returncode and b"failed to open files-from file" in result.stderr
     assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("arguments", [["DIR/source/sub", "DIR/source/./a"], ["/.DIR/source/b"]])
+@pytest.mark.parametrize(
+    "words",
+    [["-Rrv"], ["-Rrv", "--no-inc-recursive"], ["-Rri"], ["-Rrn", "--out-format=%n|%f"], ["-Rv", "--no-implied-dirs"]],
+    ids=" ".join,
+)
+def test_names_of_an_absolute_argument_are_shown_as_rsync_shows_them(
+    tmp_path: pathlib.Path, shell: list[str], words: list[str], arguments: list[str]
+) -> None:
+    sources = [argument.replace("DIR", str(tmp_path)) for argument in arguments]
+    outputs = []
+    for run, name in ((prsync, "ours"), (rsync, "theirs")):
+        result = run(*shell, *words, *sources, f"here:{tmp_path}/target")
+        if (tmp_path / "target").exists():
+            (tmp_path / "target").rename(tmp_path / name)
+        outputs.append((result.returncode, sorted(stable(result.stdout)), result.stderr))
+    assert outputs[0] == outputs[1]
+
+
+def test_verbose_push_counts_what_the_block_search_found(tmp_path: pathlib.Path, shell: list[str]) -> None:
+    old = os.urandom(300_000)
+    for name in ("ours", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_bytes(old)
+    (tmp_path / "source" / "a").write_bytes(old[:100_000] + b"new" + old[100_000:])
+    outputs = []
+    for run, name in ((prsync, "ours"), (rsync, "theirs")):
+        lines = run(*shell, "-vv", f"{tmp_path}/source/a", f"here:{tmp_path}/{name}/").stdout.splitlines()
+        outputs.append([re.sub(rb"hash_hits=\d+", b"", line) for line in lines if b"total: " in line or b"delta-" in line])
+    assert outputs[0] == outputs[1] and len(outputs[0]) == 2
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_progress_begins_where_rsyncs_does(tmp_path: pathlib.Path, shell: list[str], whole: bool) -> None:
+    old = os.urandom(300_000)
+    (tmp_path / "source" / "a").write_bytes(os.urandom(100_000) + old)
+    outputs = []
+    for run, name in ((prsync, "ours"), (rsync, "theirs")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_bytes(old)
+        words = ["--progress", "--whole-file"] if whole else ["--progress"]
+        shown = run(*shell, *words, f"{tmp_path}/source/a", f"here:{tmp_path}/{name}/").stdout
+        outputs.append(re.findall(rb"\r *([\d,]+)", shown)[0])
+    assert outputs[0] == outputs[1] == b"32,768"
