@@ -140,9 +140,10 @@ def as_said_by_stock(ours: tuple[bytes, ...], reference: tuple[bytes, ...]) -> t
 def case(way: str, pair: Pair, protocol: int, *words: tuple[str, ...], slow: bool = False) -> object:
     """A parameter set, marked with what prsync cannot do yet."""
     name = "-".join((way, *(pair if way != "local" else ()), str(protocol), *(" ".join(each) for each in words)))
-    return pytest.param(
-        way, pair, protocol, *words, id=name, marks=[*marks(*needs(way, pair, protocol)), *([pytest.mark.slow] * slow)]
-    )
+    features = [*needs(way, pair, protocol)]
+    if way.startswith("shell") and pair[1] != "stock" and any("-s" in each for each in words):
+        features.append("secluded arguments of a server")
+    return pytest.param(way, pair, protocol, *words, id=name, marks=[*marks(*features), *([pytest.mark.slow] * slow)])
 
 
 THREE_RUNS = [
