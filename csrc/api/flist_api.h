@@ -17,6 +17,7 @@
 #define PS_F_HLINK_DONE 0x0200
 #define PS_F_SKIP_HLINK 0x0400
 #define PS_F_DIR_CREATED 0x0800  /* receiver */
+#define PS_F_BATCHED 0x0800      /* receiver, regular files: its data has come in the batch; with REDO: it is to come again */
 #define PS_F_MISSING_DIR 0x1000  /* receiver: below it nothing is made */
 #define PS_F_HLINK_WAITS 0x1000  /* receiver, not a directory: waits for its group's leader; its list counts it in in_progress */
 #define PS_F_SKIP_GROUP 0x2000

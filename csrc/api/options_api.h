@@ -57,6 +57,8 @@ typedef struct ps_opts {
     int64_t max_size, min_size;          /* -1: none */
     /* how */
     int32_t dry_run, list_only, whole_file /* -1 auto, 0, 1 */, sparse, block_size /* 0: rsync's rule */;
+    int32_t read_batch;                  /* receiver: the sender's data comes from a file, and nobody hears what is asked for */
+    int32_t only_write_batch;            /* with dry_run: files' data is asked for all the same, and only recorded by the client */
     int32_t inplace, append, partial, delay_updates, preallocate, fuzzy, backup;
     int32_t delete_mode, delete_excluded, max_delete /* -1: none */, force_delete, ignore_errors;
     int32_t remove_source_files, alt_kind; /* PS_ALT_* of the basis directories */

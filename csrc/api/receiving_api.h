@@ -34,6 +34,8 @@ int ps_receiving_step(ps_receiving *p);
  * is settled, so ps_receiving_step may have more to do; PS_FAIL. Not in a session with a swarm. */
 void ps_receiving_write_behind(ps_receiving *p);
 int ps_receiving_settle(ps_receiving *p);
+/* Before the first input: from now on all data of the remote goes to the descriptor too, which stays the caller's. */
+int ps_receiving_record(ps_receiving *p, int fd);
 /* Output for the remote; valid until the next call. ps_receiving_sent drops its first n bytes. */
 const uint8_t *ps_receiving_out(ps_receiving *p, size_t *len);
 void ps_receiving_sent(ps_receiving *p, size_t n);

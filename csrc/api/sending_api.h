@@ -22,6 +22,10 @@ void ps_send_sent(ps_send *s, size_t n);
 int ps_send_put(ps_send *s, const uint8_t *data, size_t len);
 /* The names of --files-from come from the remote, before the lists: a client's --files-from=:FILE. Before the first step. */
 int ps_send_names_follow(ps_send *s);
+/* Before the first step: from now on all data that is put out goes to the descriptor too, which stays the caller's; with
+ * o.only_write_batch the files' data goes there alone. At the end, what is still held is written. */
+int ps_send_record(ps_send *s, int fd);
+int ps_send_end_recording(ps_send *s);
 /* A multiplexed message in the stream, after what has been put there so far; code 0 with no data is a keep-alive. */
 int ps_send_message(ps_send *s, int code, const uint8_t *data, size_t len);
 

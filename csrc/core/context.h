@@ -62,6 +62,8 @@ static inline ps_ctx *ctx_hold(ps_ctx *c) {
 
 /* Whether files that need data may join the swarm. */
 static inline bool ctx_swarms(const ps_ctx *c) { return c->o.swarm && !c->classic; }
+/* rsync's do_xfers: files' data is asked for and sent. */
+static inline bool moves_data(const ps_opts *o) { return !o->dry_run || o->only_write_batch; }
 static inline bool ctx_hides(const ps_ctx *c, const char *path, size_t len, bool is_dir) {
     return c->hides && c->hides(c->hiding_rules, path, len, is_dir);
 }

@@ -28,9 +28,10 @@ int token_out_block(ps_token_out *t, ps_mux_out *m, i32 block, const u8 *data, s
 int token_out_end(ps_token_out *t, ps_mux_out *m);
 static inline bool token_out_wants_blocks(const ps_opts *o) { return o->compress == PS_Z_ZLIB; }
 /* Plain streams only: writes the head of a literal run of n bytes and gives the place for them, to be read straight from
- * a file (n <= PS_TOKEN_RUN). The caller fills all of it. NULL: memory. */
+ * a file (n <= PS_TOKEN_RUN). The caller fills all of it, and says so. NULL: memory. */
 #define PS_TOKEN_RUN ((size_t)PS_MUX_OUT_FRAME - 4)
 u8 *token_out_room(ps_mux_out *m, size_t n);
+void token_out_filled(ps_mux_out *m, size_t n);
 
 /* ---- `dont compress`: names that are not worth it, token.c:set_compression ---- */
 typedef struct ps_token_skip ps_token_skip;

@@ -93,9 +93,10 @@ u8 *token_out_room(ps_mux_out *m, size_t n) {
     u8 *p = mux_out_room(m, n + 4);
     if (!p) return NULL;
     for (int i = 0; i < 4; i++) p[i] = (u8)(n >> (8 * i));
-    mux_out_commit(m, n + 4);
     return p + 4;
 }
+
+void token_out_filled(ps_mux_out *m, size_t n) { mux_out_commit(m, n + 4); }
 
 static int plain_literal(ps_token_out *t, ps_mux_out *m, const u8 *data, size_t n) {
     while (n) {
@@ -103,6 +104,7 @@ static int plain_literal(ps_token_out *t, ps_mux_out *m, const u8 *data, size_t 
         u8 *to = token_out_room(m, part);
         if (!to) return ps_fail_memory(t->ctx, "output");
         memcpy(to, data, part);
+        token_out_filled(m, part);
         data += part;
         n -= part;
     }

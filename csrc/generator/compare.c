@@ -131,6 +131,7 @@ void gen_itemize(ps_gen *g, const gen_item *it, i32 ndx, int statret, const stru
     iflags = gen_item_flags(g, it->f, statret, st, iflags, xname);
     const ps_opts *o = &g->c->o;
     if (!(iflags & ~(u32)INSIGNIFICANT) && o->info_name < 2 && o->stdout_format_has_i <= 1 && !(xname && *xname)) return;
+    if (o->read_batch) return; /* the batch's own items are shown */
     if (o->protocol < 29) {
         if (ndx < 0) return; /* part of a request, which says nothing more than its number */
         int code = o->log_format_has_i ? PS_LOG_INFO : PS_LOG_CLIENT;

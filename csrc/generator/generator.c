@@ -24,8 +24,8 @@ static void set_voice(ps_gen *g) {
         g->code = o->log_format_has_i ? GEN_NO_CODE : PS_LOG_LOG;
         if (o->stdout_format_has_i) g->attrs_report = 0;
     } else if (o->am_daemon) {
-        g->itemizing = o->log_format_has_i && !o->dry_run;
-        g->code = g->itemizing || o->dry_run ? PS_LOG_CLIENT : PS_LOG_INFO;
+        g->itemizing = o->log_format_has_i && moves_data(o);
+        g->code = g->itemizing || !moves_data(o) ? PS_LOG_CLIENT : PS_LOG_INFO;
     } else {
         g->itemizing = !o->am_server && o->stdout_format_has_i;
         g->code = g->itemizing ? GEN_NO_CODE : PS_LOG_INFO;
@@ -47,7 +47,7 @@ ps_gen *gen_new(ps_ctx *c, ps_flists *all, ps_rules *rules, ps_root *dest) {
     g->root = dest;
     g->solo = ps_str(c, PS_STR_LOCAL_NAME);
     set_voice(g);
-    g->whole_file = o->whole_file > 0 && !o->append;
+    g->whole_file = o->read_batch || (o->whole_file > 0 && !o->append); /* sums are of no use to a batch */
     g->dir_tweaking = !(o->list_only || g->solo || o->dry_run);
     g->retouch_times = o->times && !o->omit_dir_times;
     g->umask_perms = attrs_default_perms(c);
@@ -71,6 +71,7 @@ void gen_free(ps_gen *g) {
     free(g->links.items);
     free(g->successes.items);
     free(g->classic.items);
+    free(g->wanted.items);
     free(g->jobs);
     free(g->top_devs);
     free(g->scratch);
@@ -214,7 +215,7 @@ int gen_settled(ps_gen *g, i32 ndx, ps_settled how) {
         if (o->inc_recurse) l->to_redo++;
         ok = queue_push(&g->redo, ndx);
     } else {
-        if (how == PS_SETTLED_OK && o->remove_source_files) ok = queue_push(&g->successes, ndx);
+        if (how == PS_SETTLED_OK && o->remove_source_files && !o->only_write_batch) ok = queue_push(&g->successes, ndx);
         if (o->hard_links && f->flags & PS_F_HLINKED) {
             if (how != PS_SETTLED_OK) ok = ok && queue_push(&g->links, -2); /* a failure follows */
             ok = ok && queue_push(&g->links, ndx);
@@ -339,6 +340,27 @@ void gen_finish_lists(ps_gen *g, bool redo) {
     }
 }
 
+/* ---- reading a batch --------------------------------------------------------------------------- */
+
+bool gen_next_wanted(ps_gen *g, i32 most, i32 *ndx) {
+    if (g->wanted.head == g->wanted.count || g->wanted.items[g->wanted.head] > most) return false;
+    return queue_pop(&g->wanted, ndx);
+}
+
+bool gen_is_past(const ps_gen *g, i32 ndx) {
+    if (g->phase) return true;
+    if (g->state == GEN_START || g->state == GEN_DELETE_BEFORE || !g->cur) return false;
+    u32 through = g->state == GEN_LIST_END ? g->cur->count : g->state == GEN_LIST_FILES ? g->at : 0;
+    return ndx < g->cur->ndx_start + (i32)through;
+}
+
+int gen_press_on(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx) {
+    g->pressed = true;
+    int status = gen_step(g, out, ndx);
+    g->pressed = false;
+    return status;
+}
+
 /* ---- the swarm's seam ------------------------------------------------------------------------- */
 
 const ps_gen_job *gen_jobs(const ps_gen *g, size_t *count) {
@@ -406,7 +428,7 @@ static bool too_many_active(const ps_gen *g) {
 }
 
 static bool enough_ahead(const ps_gen *g) {
-    if (!g->c->o.hard_links || !g->c->o.inc_recurse || g->all->eof) return true;
+    if (!g->c->o.hard_links || !g->c->o.inc_recurse || g->all->eof || g->pressed) return true;
     u64 entries = 0;
     for (const ps_flist *l = g->first; l && entries < LOOKAHEAD; l = l->next) entries += l->count;
     return entries >= LOOKAHEAD;

@@ -40,6 +40,11 @@ int gen_make_backup(ps_gen *g, const char *path, bool prefer_rename);
 bool gen_back_up_output(void *generator, const char *path); /* the same as outs_back_up takes it: a copy or a link where it can */
 int gen_open_backup_basis(ps_gen *g, const char *path); /* PS_BASIS_BACKUP, for reading; -1: errno */
 
+/* o.read_batch: what is asked for is queued, for the receiver to compare with what comes. */
+bool gen_next_wanted(ps_gen *g, i32 most, i32 *ndx); /* takes the first in the queue, where it is not above `most` */
+bool gen_is_past(const ps_gen *g, i32 ndx);          /* whether the entry has been looked at */
+int gen_press_on(ps_gen *g, ps_mux_out *out, ps_ndx_state *ndx); /* gen_step, which does not wait for more lists */
+
 /* The seam of the swarm. Where an ordinary request for an eligible file would be written, it is queued here instead; it
  * holds its list's NDX_DONE until it is routed. */
 typedef struct ps_gen_job {

@@ -56,11 +56,12 @@ struct ps_gen {
     u32 at;            /* index within cur */
     int phases_ended;  /* msgdone_cnt */
     bool redoing;
+    bool pressed;      /* gen_press_on */
     bool failed;
     ps_mux_out *out;   /* of the running gen_step */
     ps_ndx_state *ndx_out;
     ps_buf request;
-    ndx_queue redo, links, successes, classic;
+    ndx_queue redo, links, successes, classic, wanted;
     ps_gen_job *jobs;
     size_t job_count, job_cap;
     size_t undecided;  /* jobs that have no route yet */

@@ -129,16 +129,18 @@ static void request(ps_gen *g, gen_item *it, const basis *b, int fd, int real_re
         g->active_count++;
         g->active_bytes += it->f->size;
     }
-    if (o->inc_recurse && !o->dry_run) it->l->in_progress++;
+    if (o->inc_recurse && moves_data(o)) it->l->in_progress++;
     if (gen_follows_links(g, it)) it->f->flags |= PS_F_FILE_SENT;
-    if (ctx_swarms(g->c) && !g->routing && !o->dry_run && !g->redoing) {
+    if (o->read_batch) {
+        if (!queue_push(&g->wanted, it->ndx)) gen_fail_memory(g);
+    } else if (ctx_swarms(g->c) && !g->routing && !o->dry_run && !g->redoing) {
         queue_job(g, it, b, real_ret, real);
     } else {
         gen_put_ndx(g, it->ndx);
         if (it->itemizing) gen_itemize(g, it, -1, real_ret, real, request_flags(g, b), b->type, NULL);
-        if (!o->dry_run) put_sums(g, fd, b);
+        if (moves_data(o)) put_sums(g, fd, b);
     }
-    if (o->dry_run) {
+    if (!moves_data(o)) {
         if (gen_follows_links(g, it)) gen_finish_link(g, it, real, -1);
     } else {
         it->f->mode = wire_mode; /* the receiver decides anew, by the basis that it really opens */
@@ -271,7 +273,7 @@ void gen_regular(ps_gen *g, gen_item *it, int statret, int stat_errno, struct st
     b.there = statret == 0;
     b.size = st->st_size;
     int fd = -1;
-    if (b.there && !o->dry_run && !g->whole_file && (fd = open_basis(g, it, &b)) < 0) {
+    if (b.there && moves_data(o) && !g->whole_file && (fd = open_basis(g, it, &b)) < 0) {
         ps_log_errno(g->c, PS_LOG_ERROR, errno, "rsync: [generator] failed to open %s, continuing", full_fname(g->c, b.path, full));
         if (waits_for_group(g, it)) return;
         b.there = false;

@@ -195,6 +195,10 @@ int recv_file_begin(ps_recv *r) {
     token_in_begin(r->tokens);
     if (!sum_init_transfer(r->sum, c->o.xfer_sum, c->o.checksum_seed))
         return ps_fail(c, 4, 0, "the negotiated checksum cannot be computed");
+    if (r->skipped) {
+        discard(r);
+        return PS_OK;
+    }
     if (open_basis(r) != PS_OK) return PS_FAIL;
     if (r->basis >= 0) {
         if (fstat(r->basis, &st) < 0) {
@@ -334,6 +338,15 @@ int recv_file_take_over(ps_recv *r) {
     return PS_OK;
 }
 
+/* A decoder that is shown the blocks goes wrong without them: any data of that length keeps it going where its is dropped. */
+static int see_nothing(ps_recv *r, size_t len) {
+    if (!token_in_wants_blocks(&r->c->o)) return PS_OK;
+    if (!make_window(r, len > WINDOW ? len : WINDOW)) return ps_fail_memory(r->c, "the basis window");
+    memset(r->window, 0, len);
+    token_in_see(r->tokens, r->window, len);
+    return PS_OK;
+}
+
 static int take_block(ps_recv *r, i32 block) {
     const ps_sum_head *h = &r->head;
     char shown[PS_FULL_FNAME];
@@ -346,7 +359,7 @@ static int take_block(ps_recv *r, i32 block) {
         if (!r->discard)
             return ps_fail(r->c, 2, 0, "got a block match with no basis file for %s [receiver]", full_fname(r->c, r->path, shown));
         r->offset += len;
-        return PS_OK;
+        return see_nothing(r, (size_t)len);
     }
     if (r->copy_len && r->copy_from + r->copy_len != from && flush_copy(r) != PS_OK) return PS_FAIL;
     if (!r->copy_len) {
@@ -395,10 +408,15 @@ static int failed_verification(ps_recv *r) {
     const ps_opts *o = &r->c->o;
     if (r->redoing || o->info_name || o->stdout_format_has_i) {
         const char *kept = !o->partial && !o->inplace ? "discarded" : ps_str(r->c, PS_STR_PARTIAL_DIR) ? "put into partial-dir" : "retained";
+        const char *later = r->redoing ? "" : o->read_batch ? " (may try again)" : " (will try again)";
         ps_log(r->c, r->redoing ? PS_LOG_ERROR_XFER : PS_LOG_WARNING, "%s: %s failed verification -- update %s%s.\n",
-               r->redoing ? "ERROR" : "WARNING", r->path, kept, r->redoing ? "" : " (will try again)");
+               r->redoing ? "ERROR" : "WARNING", r->path, kept, later);
     }
     if (!r->redoing) r->file->flags |= PS_F_REDO;
+    if (!r->redoing && o->read_batch) { /* the generator waits on */
+        r->resends_missing++;
+        return PS_OK;
+    }
     return settle(r, r->ndx, r->redoing ? PS_SETTLED_FAILED : PS_SETTLED_REDO);
 }
 
@@ -415,6 +433,7 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
             if (!waits && out_write(r->out, 0, r->gathered, (size_t)r->offset) != PS_OK) return write_failed(r);
         }
     }
+    if (r->skipped) return PS_OK;
     if (r->discard) {
         if (r->progress) progress_end(r->progress, r->file->size, r->all->eof);
         return settle(r, r->ndx, PS_SETTLED_FAILED);

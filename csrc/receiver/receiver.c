@@ -180,18 +180,21 @@ static int begin_transfer(ps_recv *r, ps_mux_in *m) {
     if (!S_ISREG(r->file->mode)) return ps_fail(c, 2, 0, "received request to transfer non-regular file: %d [receiver]", r->ndx);
     if (r->phase == PS_PHASE_DELAYED) return ps_fail(c, 2, 0, "got transfer request in phase 2 [receiver]");
     if (gen_in_swarm(r->file)) return ps_fail(c, 2, 0, "the sender sends file %d, which it was not asked for [receiver]", r->ndx);
-    r->redoing = r->file->flags & PS_F_REDO;
+    r->redoing = r->file->flags & (c->o.read_batch ? PS_F_REDO | PS_F_BATCHED : PS_F_REDO);
     if (!r->redoing && r->iflags & PS_ITEM_IS_NEW) c->stats.created_files++;
     if (r->progress) progress_file(r->progress, r->all, r->current, r->lists_gone, r->ndx);
     c->stats.xferred_files++;
     c->stats.total_transferred_size += r->file->size;
     r->data_before = recv_data_read(m);
-    if (c->o.dry_run) {
-        recv_log_item(r, m, PS_LOG_CLIENT);
+    if (c->o.read_batch) {
+        r->state = RECV_WANTED;
         return PS_OK;
     }
-    r->state = RECV_HEAD;
-    return PS_OK;
+    r->skipped = c->o.dry_run;
+    if (c->o.dry_run) recv_log_item(r, m, PS_LOG_CLIENT);
+    /* --only-write-batch: the data is recorded on the client's side, and does not come to a server. */
+    if (moves_data(&c->o) && !(c->o.only_write_batch && c->o.am_server)) r->state = RECV_HEAD;
+    return c->o.only_write_batch && c->o.inc_recurse ? gen_settled_by_sender(r->gen, r->ndx, PS_SETTLED_OK) : PS_OK;
 }
 
 static int take_item(ps_recv *r, ps_mux_in *m) {
@@ -266,7 +269,7 @@ static void read_del_stats(ps_recv *r, ps_reader *in) {
         n[i] = rd_varint(in);
         if (n[i] < 0 || n[i] > WIRE_DEL_STAT_MAX) in->bad = true;
     }
-    if (!rd_ok(in)) return;
+    if (!rd_ok(in) || r->c->o.read_batch) return; /* a batch has what was deleted where it was made */
     ps_stats *s = &r->c->stats;
     s->deleted_files = n[0] + n[1] + n[2] + n[3] + n[4];
     s->deleted_dirs = n[1];
@@ -337,6 +340,9 @@ static int take_record(ps_recv *r, ps_mux_in *m) {
         return PS_OK;
     } else if (r->ndx != PS_NDX_DONE) {
         return begin_list(r, r->ndx);
+    } else if (r->state == RECV_RECORD && r->c->o.read_batch) {
+        r->state = RECV_CATCH_UP;
+        return PS_OK;
     } else if (r->state == RECV_RECORD) {
         return phase_ended(r);
     } else {
@@ -396,6 +402,13 @@ static int take_sum(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
     return recv_file_end(r, m);
 }
 
+static int caught_up(ps_recv *r) {
+    int status = recv_catch_up(r);
+    if (status != PS_OK) return status;
+    r->state = RECV_RECORD;
+    return phase_ended(r);
+}
+
 static int take_list(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
     int status = flist_decode(r->decoder, m, fn, owner);
     if (status != PS_DONE) return status == PS_OK ? PS_AGAIN : status;
@@ -418,6 +431,8 @@ int recv_step(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
         case RECV_TAKE_OVER: status = recv_file_take_over(r); break;
         case RECV_SUM: status = take_sum(r, m, fn, owner); break;
         case RECV_LIST: status = take_list(r, m, fn, owner); break;
+        case RECV_WANTED: status = recv_take_wanted(r, m); break;
+        case RECV_CATCH_UP: status = caught_up(r); break;
         case RECV_END: return PS_DONE;
         case RECV_RECORD:
             if (buf_used(&c->log) > PS_RECV_LOG_ROOM || c->events.count > PS_EVENTS_MAX / 2) return PS_FULL;

@@ -16,6 +16,8 @@ void recv_write_behind(ps_recv *r);
 bool recv_settle(ps_recv *r);
 struct ps_local;
 void recv_takes_over(ps_recv *r, struct ps_local *l); /* a local copy: files may be handed over instead of their data */
+/* o.read_batch: the receiver lets the generator go on as the batch does; what it puts out is dropped. */
+void recv_read_batch(ps_recv *r, ps_mux_out *out, ps_ndx_state *ndx_out);
 void recv_abort(ps_recv *r); /* the same at once: an interruption, a timeout, a failure */
 /* Consumes the input after the first file list: ndx, iflags, sums, tokens, sub-lists, statistics, goodbye. PS_AGAIN: used up;
  * PS_FULL: log or events must be drained; PS_DONE: the goodbye is over; PS_FAIL. */

@@ -20,6 +20,8 @@
 typedef enum {
     RECV_RECORD,   /* ndx and attributes, or a control record */
     RECV_LIST,     /* a sub-list */
+    RECV_WANTED,   /* a batch: whether the generator wants the file */
+    RECV_CATCH_UP, /* a batch: the generator comes to where a list or a phase ended */
     RECV_HEAD,     /* a file's sum head */
     RECV_TOKENS,
     RECV_TAKE_OVER, /* its data come from a file that was handed over */
@@ -62,6 +64,7 @@ struct ps_recv {
     /* the file in progress */
     ps_sum_head head;
     ps_out *out;
+    bool skipped; /* its data comes and is not for us */
     bool discard, redoing, from_partial, updating; /* updating: the output is the basis (one_inplace) */
     bool small, got_literal;
     local_file taken;           /* fd -1: none */
@@ -82,6 +85,9 @@ struct ps_recv {
     size_t run_bytes;
     const u8 *feed, *feed_end;  /* what stays valid until recv_step returns */
     i64 copy_from, copy_offset, copy_len; /* adjacent blocks not copied yet */
+    ps_mux_out *out_unheard;    /* a batch: the generator's output, which nobody reads */
+    ps_ndx_state *ndx_unheard;
+    u32 resends_missing;        /* files that failed verification and have not come again */
     u8 remote_sum[PS_LIMIT_CHECKSUM];
     size_t remote_sum_have;
 };
@@ -93,6 +99,10 @@ static inline int recv_more(ps_recv *r, ps_mux_in *m, size_t have, ps_message_fn
 static inline u64 recv_data_read(const ps_mux_in *m) { return m->data_bytes - buf_used(&m->stage); }
 
 void recv_log_item(ps_recv *r, ps_mux_in *m, int code);
+/* batch.c: PS_OK, PS_FULL: drain, then the same again; PS_FAIL */
+int recv_take_wanted(ps_recv *r, ps_mux_in *m);
+int recv_catch_up(ps_recv *r);
+
 int recv_file_begin(ps_recv *r);  /* the head is there: basis, output */
 int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner);
 int recv_file_end(ps_recv *r, ps_mux_in *m);

@@ -65,6 +65,7 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
     p->in.plain = mux_input_is_plain(&c->o);
     p->out.plain = mux_output_is_plain(&c->o);
     p->out.overtakes = c->o.am_server && !p->out.plain;
+    p->out.silent = c->o.read_batch;
     p->ndx_in = p->ndx_out = ndx_state_make();
     p->buffer = malloc(BUFFER_SIZE);
     p->all = flists_new(c);
@@ -114,6 +115,9 @@ struct ps_swarm *ps_receiving_swarm(ps_receiving *p) {
 }
 
 void ps_receiving_takes_over(ps_receiving *p, ps_local *l) { p->local = l; }
+int ps_receiving_record(ps_receiving *p, int fd) {
+    return recording_begin(&p->in.recording, fd) ? PS_OK : ps_fail_memory(p->c, "the batch file");
+}
 
 void ps_receiving_write_behind(ps_receiving *p) { p->behind = !ctx_swarms(p->c); }
 
@@ -172,6 +176,7 @@ static int begin_run(ps_receiving *p) {
     if (!p->recv) return PS_FAIL;
     if (p->behind) recv_write_behind(p->recv);
     if (p->local) recv_takes_over(p->recv, p->local);
+    if (p->c->o.read_batch) recv_read_batch(p->recv, &p->out, &p->ndx_out);
     p->stage = RECEIVING_RUN;
     return PS_OK;
 }
@@ -239,7 +244,7 @@ int ps_receiving_feed_from(ps_receiving *p, const uint8_t *data, size_t len) {
         case RECEIVING_OVER: status = PS_DONE; break;
         }
     }
-    if (status == PS_FAIL) return failed(p);
+    if (status == PS_FAIL || recording_check(p->c, &p->in.recording, status == PS_DONE) != PS_OK) return failed(p);
     if (status == PS_DONE) p->stage = RECEIVING_OVER;
     offer_frames(p);
     return buf_used(&p->frames) ? PS_FULL : status;

@@ -194,6 +194,7 @@ int send_file_begin(ps_send *s) {
     s->read_error = 0;
     s->out_mark = s->out.data_bytes;
     int status = send_put_reply(s);
+    s->out.aside = s->ctx->o.only_write_batch;
     if (status == PS_OK) status = put_head(s);
     if (status != PS_OK) return status;
     announce(s);
@@ -218,6 +219,7 @@ static int finish(ps_send *s) {
     size_t n = sum_final(s->sum, sum);
     if (s->read_error) spoil(sum, n);
     if (!mux_out_data(&s->out, sum, n)) return ps_fail_memory(s->ctx, "output");
+    s->out.aside = false;
     memcpy(s->ctx->transfer_sum, sum, sizeof sum);
     send_log(s, s->ctx->o.log_before_transfer ? PS_LOG_LOG : PS_LOG_INFO);
     if (s->read_error) {
@@ -249,12 +251,15 @@ static int prefix_step(ps_send *s) {
 static int whole_step(ps_send *s) {
     bool plain = s->ctx->o.compress == PS_Z_NONE;
     /* After a read error the rest would be zeros under a checksum that is wrong anyway. */
+    i64 aside = 0; /* the output does not grow by it */
     while (s->offset < s->size && !s->read_error) {
-        if (send_out_full(s)) return PS_FULL;
+        if (send_out_full(s) || aside >= (i64)PS_SEND_HIGH_WATER) return PS_FULL;
         size_t n = part_of(s->size - s->offset, plain ? PS_TOKEN_RUN : SEND_BUFFER);
         u8 *to = plain ? token_out_room(&s->out, n) : s->buffer;
         if (!to) return ps_fail_memory(s->ctx, "output");
         read_all(s, to, n);
+        if (plain) token_out_filled(&s->out, n);
+        if (s->out.aside) aside += (i64)n;
         sum_update(s->sum, to, n);
         int status = plain ? PS_OK : token_out_literal(s->token, &s->out, to, n);
         if (status != PS_OK) return status;

@@ -170,7 +170,7 @@ static int decode(ps_send *s, ps_reader *r, ps_ndx_state *nd, record_kind *kind,
         q->xname_len = (u32)n;
     }
     q->xname[q->xname_len] = 0;
-    if ((q->iflags & PS_ITEM_TRANSFER) && !s->ctx->o.dry_run) {
+    if ((q->iflags & PS_ITEM_TRANSFER) && moves_data(&s->ctx->o)) {
         q->head.count = rd_i32(r);
         q->head.block_length = rd_i32(r);
         q->head.strong_length = rd_i32(r);
@@ -202,7 +202,7 @@ int send_read_request(ps_send *s, bool *done) {
         *done = kind == REC_DONE;
         if (*done) return PS_OK;
         if (find_entry(s) != PS_OK) return PS_FAIL;
-        if (!(s->r.iflags & PS_ITEM_TRANSFER) || s->ctx->o.dry_run) return PS_OK;
+        if (!(s->r.iflags & PS_ITEM_TRANSFER) || !moves_data(&s->ctx->o)) return PS_OK;
         /* A file that was sent before comes for the redo: as a full request (sender.c negates append_mode). */
         s->r.append = s->ctx->o.append > 0 && !(s->r.file->flags & PS_F_FILE_SENT);
         s->r.sum_bytes = 16;

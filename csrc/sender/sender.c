@@ -97,6 +97,12 @@ int ps_send_names_follow(ps_send *s) {
     return lister_files_from(s->lister, "", 0);
 }
 
+int ps_send_record(ps_send *s, int fd) {
+    return recording_begin(&s->out.recording, fd) ? PS_OK : ps_fail_memory(s->ctx, "the batch file");
+}
+
+int ps_send_end_recording(ps_send *s) { return recording_check(s->ctx, &s->out.recording, true); }
+
 int ps_send_message(ps_send *s, int code, const uint8_t *data, size_t len) {
     if (code < 0 || code > 255 - PS_MUX_BASE || len > PS_LIMIT_FRAME)
         return ps_fail(s->ctx, 13, 0, "no message %d of %zu bytes can be sent", code, len);
@@ -174,7 +180,7 @@ static int serve_request(ps_send *s) {
     if (s->progress) progress_file(s->progress, s->all, s->all->current, s->lists_gone, q->ndx);
     t->xferred_files++;
     t->total_transferred_size += q->file->size;
-    if (s->ctx->o.dry_run) {
+    if (!moves_data(&s->ctx->o)) {
         s->out_mark = s->out.data_bytes;
         q->sum_bytes = 0;
         send_log(s, PS_LOG_CLIENT);
@@ -200,7 +206,7 @@ static void report_matches(ps_send *s) {
            (long long)n->hash_hits, (long long)n->false_alarms, (long long)s->ctx->stats.literal_data);
 }
 
-/* main.c:handle_stats: a server tells its client what it has counted. */
+/* main.c:handle_stats: a server tells its client what it has counted; a batch file has it too. */
 static int end_transfer(ps_send *s) {
     const ps_opts *o = &s->ctx->o;
     const ps_stats *t = &s->ctx->stats;
@@ -210,7 +216,7 @@ static int end_transfer(ps_send *s) {
     if (status == PS_OK) status = put_ndx(s, PS_NDX_DONE);
     s->state = SEND_GOODBYE;
     s->phase = 0;
-    if (status != PS_OK || !o->am_server) return status;
+    if (status != PS_OK || !(o->am_server || recording_on(&s->out.recording))) return status;
     mux_out_close_frame(&s->out);
     i64 written = t->total_written + (i64)mux_out_used(&s->out);
     ps_buf *b = &s->scratch;
@@ -219,7 +225,10 @@ static int end_transfer(ps_send *s) {
               buf_varlong30(b, o->protocol, t->total_size, 3);
     if (o->protocol >= 29)
         ok = ok && buf_varlong30(b, o->protocol, t->flist_buildtime_ms, 3) && buf_varlong30(b, o->protocol, t->flist_xfertime_ms, 3);
-    return put_scratch(s, ok);
+    s->out.aside = !o->am_server; /* whoever reads the batch is a client, and wants them */
+    status = put_scratch(s, ok);
+    s->out.aside = false;
+    return status;
 }
 
 static void drop_first_list(ps_send *s) {
@@ -321,7 +330,7 @@ static int one_round(ps_send *s) {
 }
 
 int ps_send_step(ps_send *s) {
-    if (s->ctx->error.exit_code) return PS_FAIL;
+    if (s->ctx->error.exit_code || recording_check(s->ctx, &s->out.recording, false) != PS_OK) return PS_FAIL;
     int requests = 0, rounds = 0;
     while (requests < STEP_REQUESTS && rounds < STEP_ROUNDS) {
         if (__atomic_load_n(&s->ctx->cancelled, __ATOMIC_RELAXED)) return ps_fail(s->ctx, 20, 0, "the transfer was cancelled");

@@ -6,16 +6,17 @@ static bool plain_client(const ps_opts *o, bool client_receives) {
     return o->protocol < 30 && !(client_receives && o->remove_source_files);
 }
 
-bool mux_input_is_plain(const ps_opts *o) { return o->am_server && plain_client(o, o->role == PS_ROLE_SENDER); }
+bool mux_input_is_plain(const ps_opts *o) { return o->read_batch || (o->am_server && plain_client(o, o->role == PS_ROLE_SENDER)); }
 bool mux_output_is_plain(const ps_opts *o) { return !o->am_server && plain_client(o, o->role == PS_ROLE_RECEIVER); }
 
 bool ps_ctx_input_is_plain(const ps_ctx *c) { return mux_input_is_plain(&c->o); }
 
-void mux_in_init(ps_mux_in *m) { *m = (ps_mux_in){0}; }
+void mux_in_init(ps_mux_in *m) { *m = (ps_mux_in){.recording = NO_RECORDING}; }
 
 void mux_in_free(ps_mux_in *m) {
     buf_free(&m->msg);
     buf_free(&m->stage);
+    recording_free(&m->recording);
 }
 
 void mux_in_feed(ps_mux_in *m, const u8 *data, size_t len) {
@@ -78,6 +79,7 @@ static size_t data_here(const ps_mux_in *m) {
 }
 
 static void take_raw(ps_mux_in *m, size_t n) {
+    recording_put(&m->recording, m->raw, n);
     m->data_bytes += n;
     m->raw += n;
     if (!m->plain) m->frame_left -= (u32)n;
@@ -121,10 +123,11 @@ void mux_span_used(ps_mux_in *m, size_t n) {
 
 #define NO_FRAME SIZE_MAX
 
-void mux_out_init(ps_mux_out *m) { *m = (ps_mux_out){.frame = NO_FRAME}; }
+void mux_out_init(ps_mux_out *m) { *m = (ps_mux_out){.frame = NO_FRAME, .recording = NO_RECORDING}; }
 void mux_out_free(ps_mux_out *m) {
     buf_free(&m->out);
     buf_free(&m->texts);
+    recording_free(&m->recording);
 }
 
 void ps_mux_head(u32 code, u32 len, u8 head[4]) {
@@ -162,12 +165,16 @@ u8 *mux_out_room(ps_mux_out *m, size_t n) {
 }
 
 void mux_out_commit(ps_mux_out *m, size_t n) {
+    recording_put(&m->recording, m->out.data + m->out.len, n);
+    if (m->aside || m->silent) return;
     m->out.len += n;
     m->data_bytes += n;
 }
 
 bool mux_out_data(ps_mux_out *m, const void *data, size_t n) {
     const u8 *p = data;
+    recording_put(&m->recording, data, n);
+    if (m->aside || m->silent) return true;
     m->data_bytes += n;
     if (m->plain) return buf_put(&m->out, p, n);
     while (n) {
@@ -191,7 +198,7 @@ static bool put_message(ps_buf *b, u32 code, const void *data, size_t n) {
 }
 
 bool mux_out_message(ps_mux_out *m, u32 code, const void *data, size_t n) {
-    if (m->plain) return true;
+    if (m->plain || m->silent) return true;
     bool text = (code >= PS_LOG_ERROR_XFER && code <= PS_LOG_ERROR_UTF8) || code == PS_MSG_DELETED;
     if (m->overtakes && text) return put_message(&m->texts, code, data, n);
     mux_out_close_frame(m);

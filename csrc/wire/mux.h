@@ -2,6 +2,7 @@
 #ifndef PS_MUX_H
 #define PS_MUX_H
 #include "core/context.h"
+#include "wire/recording.h"
 
 #include "api/mux_api.h"
 
@@ -20,6 +21,7 @@ typedef struct ps_mux_in {
     ps_buf stage;              /* contiguous data bytes not yet decoded */
     bool plain;                /* not multiplexed: everything is data (before the switch) */
     u64 data_bytes;            /* data taken so far, without envelopes (io.c:total_data_read) */
+    ps_recording recording;    /* gets all data as it is taken */
 } ps_mux_in;
 
 /* Called for each complete message that is not data. Returns PS_OK; PS_FAIL with ctx->error set; or PS_FULL: the message is
@@ -46,6 +48,9 @@ typedef struct ps_mux_out {
     ps_buf out;
     size_t frame;              /* offset of the open frame's header, SIZE_MAX none */
     bool plain;
+    bool silent;               /* nobody reads it: nothing is kept */
+    bool aside;                /* data goes into the recording alone (--only-write-batch) */
+    ps_recording recording;    /* gets all data */
     u64 data_bytes;            /* io.c:total_data_written */
     /* A server's texts and deletions overtake data that wait to be sent, as rsync's do (io.c:perform_io): what is said at the end
      * must be there before the last NDX_DONE, at which the client leaves. */
