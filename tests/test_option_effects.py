@@ -170,6 +170,9 @@ WIRE = (
 )
 
 ELSEWHERE = {
+    "write-batch": "tests/session/client/test_batch_reading.py::test_batch_that_one_writes_gives_all_readers_the_writers_tree",
+    "read-batch": "tests/session/client/test_batch_reading.py::test_batch_that_one_writes_gives_all_readers_the_writers_tree",
+    "only-write-batch": "tests/session/client/test_batch_reading.py::test_only_write_batch_changes_nothing_and_records_all",
     "help": "tests/options/test_options.py::test_help_and_version_end_the_run",
     "version": "tests/options/test_options.py::test_help_and_version_end_the_run",
     "open-noatime": "tests/test_option_effects.py::test_open_noatime_leaves_the_sources_access_times",

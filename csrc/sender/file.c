@@ -137,7 +137,7 @@ static int on_match(void *owner, const u8 *literal, size_t n, i32 block) {
 static bool hands_over(const ps_send *s) {
     const ps_opts *o = &s->ctx->o;
     return s->local && !s->r.head.count && !s->r.append && s->size >= HAND_OVER_LEAST && o->compress == PS_Z_NONE && !o->inplace &&
-           !(s->r.file->flags & PS_F_FILE_SENT);
+           !(s->r.file->flags & PS_F_FILE_SENT) && !recording_on(&s->out.recording);
 }
 
 /* match.c:match_sums: where the data to be sent begins, and how it is found. */

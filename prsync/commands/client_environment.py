@@ -22,8 +22,8 @@ from prsync.session.client.run import Run
 PASSWORD_BYTES = 511
 
 
-def make_run(options: Options, output: Output) -> Run:
-    """Raises UsageError and UnsupportedError before anything is connected."""
+def make_run(options: Options, output: Output, words: tuple[str, ...] = ()) -> Run:
+    """`words`: the command as it was given. Raises UsageError and UnsupportedError before anything is connected."""
     environment = os.environ
     target = transfer_target(options)
     if options.logfile_name:
@@ -39,6 +39,7 @@ def make_run(options: Options, output: Output) -> Run:
         umask=read_umask(),
         directory=os.getcwdb(),
         started=time.monotonic(),
+        words=words,
         cvs_sources=cvs_sources,
     )
 

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_server(words)
         except ForDaemon:
             return _run_daemon(words)
-        return _run_client(options)
+        return _run_client(options, words)
 
     code = _guarded(run)
     if arguments is None:
@@ -178,7 +178,7 @@ def _run_control(words: Sequence[str]) -> int:
     return _print(drain_mirror(config, options.url, options.command == "drain", os.environ))
 
 
-def _run_client(options: Options) -> int:
+def _run_client(options: Options, words: Sequence[str]) -> int:
     from prsync.commands.client_environment import make_run
     from prsync.session.client.output import Output
     from prsync.session.client.session import run_client
@@ -187,7 +187,7 @@ def _run_client(options: Options) -> int:
     lines = _Buffered(STDOUT, OUTPUT_BUFFER if options.outbuf == "B" else 0)
     output = Output(options, _charset(), lines.write, lambda data: _write(STDERR, data))
     try:
-        run = make_run(options, output)
+        run = make_run(options, output, (_words(sys.argv[:1])[0], *words))
         try:
             code = run_client(run)
             told = False

@@ -56,6 +56,10 @@ class Receiving:
         """One slice of the generator's work; OK asks for another call."""
         return self.context.check(lib.ps_receiving_step(self.handle))
 
+    def record(self, descriptor: int) -> None:
+        """Before the first input: all data of the remote goes to the descriptor too."""
+        self.context.check(lib.ps_receiving_record(self.handle, descriptor))
+
     def write_behind(self) -> None:
         """Before the first input: small files may be put in place by threads of the core. Then `settle` before each wait."""
         lib.ps_receiving_write_behind(self.handle)

@@ -63,6 +63,13 @@ class Send:
         """The remote sends the names of --files-from, before the lists."""
         self.context.check(lib.ps_send_names_follow(self.handle))
 
+    def record(self, descriptor: int) -> None:
+        """From now on all data goes to the descriptor too; --only-write-batch: files' data goes there alone."""
+        self.context.check(lib.ps_send_record(self.handle, descriptor))
+
+    def end_recording(self) -> None:
+        self.context.check(lib.ps_send_end_recording(self.handle))
+
     def message(self, code: int, data: bytes = b"") -> None:
         """Puts a multiplexed message in the stream; code 0 without data is a keep-alive."""
         self.context.check(lib.ps_send_message(self.handle, code, data, len(data)))

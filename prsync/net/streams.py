@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
 from typing import Protocol
 
@@ -61,6 +62,27 @@ class SocketStream:
 
     def close(self) -> None:
         self.connection.close()
+
+
+class FileStream:
+    """A file, or what else can only be read, in place of a remote; owns the descriptor. What is written is dropped."""
+
+    def __init__(self, reader: int) -> None:
+        self.reader = self.writer = reader
+        self._poller = select.poll()
+        self._poller.register(reader, select.POLLIN)
+
+    def read_into(self, room: memoryview) -> int | None:
+        return os.readv(self.reader, [room]) if self._poller.poll(0) else None
+
+    def write(self, data: memoryview) -> int:
+        return len(data)
+
+    def about_to_wait(self) -> None:
+        """A file holds nothing back."""
+
+    def close(self) -> None:
+        os.close(self.reader)
 
 
 class PipeStream:

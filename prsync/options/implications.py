@@ -17,9 +17,12 @@ from prsync.options.model import (
     Exit,
     Options,
     RuleArgument,
+    as_bytes,
 )
 from prsync.options.operands import host_and_path
 from prsync.options.values import CLIENT, IMPLIED, RECEIVER, SENDER, SERVER
+
+BATCH_NAME_BYTES = 256  # options.c:MAX_BATCH_NAME_LEN
 
 if TYPE_CHECKING:
     from prsync.options.read import Reader
@@ -51,7 +54,7 @@ def finish(reader: Reader, arguments: tuple[str, ...]) -> Options:
         values["client_info"] = values["shell_cmd"] or ""
         values["shell_cmd"] = None
     else:
-        values["am_sender"] = bool(arguments) and host_and_path(arguments[0]) is None
+        values["am_sender"] = bool(arguments) and not values["read_batch"] and host_and_path(arguments[0]) is None
     check_protocol(values["protocol"], "Server" if reader.server else "Client")
     for step in (_arguments, _checksums, _compression, _what, _deletion, _backups, _output, _update_in_place, _files_from):
         step(state)
@@ -138,14 +141,13 @@ def _what(state: _State) -> None:
         raise UsageError("rsync: the --temp-dir path is WAY too long.")
     if values["max_delete"] is not None and values["max_delete"] < 0:
         values["max_delete"] = 0
-    if values["dry_run"]:
-        values["write_batch"] = 0
+    _batches(values, server)
     if values["files_from"] is not None:
         if values["recurse"] == 1:
             values["recurse"] = 0
         if values["xfer_dirs"] < 0:
             values["xfer_dirs"] = 1
-    if len(values["arguments"]) < 2 and not server:
+    if len(values["arguments"]) < 2 and not server and not values["read_batch"]:
         values["list_only"] |= 1
     if values["xfer_dirs"] >= 4:
         state.reader.rules.append(RuleArgument("filter", "- /*/*"))
@@ -162,6 +164,23 @@ def _what(state: _State) -> None:
         values["fuzzy_basis"] = len(values["basis_dirs"]) + 1
     if values["missing_args"] == 3:
         values["missing_args"] = 2
+
+
+def _batches(values: dict[str, Any], server: bool) -> None:
+    """options.c:parse_arguments: which batch options go with what."""
+    if values["write_batch"] and values["read_batch"]:
+        raise UsageError("rsync: --write-batch and --read-batch can not be used together")
+    if server and (values["write_batch"] > 0 or values["read_batch"]):
+        values.update(write_batch=0, read_batch=0, batch_name=None)  # old clients send them
+    if values["dry_run"]:
+        values["write_batch"] = 0
+    if values["read_batch"] and values["files_from"] is not None:
+        raise UsageError("rsync: --read-batch cannot be used with --files-from")
+    if values["read_batch"] and values["remove_source_files"]:
+        which = "source" if values["remove_source_files"] == 1 else "sent"
+        raise UsageError(f"rsync: --read-batch cannot be used with --remove-{which}-files")
+    if values["batch_name"] and len(as_bytes(values["batch_name"])) > BATCH_NAME_BYTES:
+        raise UsageError(f"rsync: the batch-file name must be {BATCH_NAME_BYTES} characters or less.")
 
 
 def _deletion(state: _State) -> None:

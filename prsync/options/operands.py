@@ -29,6 +29,7 @@ class Way(Enum):
     SHELL = "shell"  # a server that a remote shell starts
     SHELL_DAEMON = "shell daemon"  # a daemon for one connection that a remote shell starts
     LOCAL = "local"
+    BATCH = "batch"  # there is none: a file has what it sent
 
 
 class Target(NamedTuple):
@@ -107,6 +108,8 @@ def transfer_target(options: Options) -> Target:
     arguments = options.arguments
     if not arguments:
         raise UsageError("rsync: no source given (see --help)")
+    if options.read_batch:
+        return _batch_target(options)
     source = host_and_path(arguments[0], options.rsync_port)
     if source:
         target = _pull_target(options, source)
@@ -160,6 +163,16 @@ def _local_target(options: Options) -> Target:
         raise UsageError("--files-from cannot be remote when the transfer is local")
     _check_local_sources(sources)
     return Target(None, "", 0, sources, destination, Way.LOCAL, True)
+
+
+def _batch_target(options: Options) -> Target:
+    """main.c:start_client with read_batch: the last argument is the destination."""
+    destination = options.arguments[-1]
+    if host_and_path(destination):
+        raise UsageError("remote destination is not allowed with --read-batch")
+    target = Target(None, "", 0, (), destination or ".", Way.BATCH, False)
+    _check_way(options, target)
+    return target
 
 
 def _local_destination(options: Options, argument: str) -> str:

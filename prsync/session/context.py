@@ -71,6 +71,9 @@ def fill_context(
     target.delete_mode = DELETE_MODES[options.delete_when(negotiated.protocol)]
     target.alt_kind = ALT_KINDS[options.alt_dest]
     target.super = -1
+    target.read_batch = options.read_batch
+    if options.write_batch < 0:  # main.c: nothing changes, and the data is sent all the same
+        target.dry_run, target.only_write_batch = 1, 1
     target.umask = umask
     target.want_progress_events = int(options.info_at_least("PROGRESS", 1))
     target.swarm = int(swarm)

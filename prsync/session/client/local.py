@@ -36,10 +36,13 @@ def copy_locally(run: Run) -> ExitCode:
     prepared = prepare(run)
     options = run.options
     refuse_beyond(options, options.protocol)
-    if options.whole_file < 0:
+    if options.whole_file < 0 and not options.write_batch:
         options = options.replace(whole_file=1)
     server = receiver_options(options)
-    return LocalCopy(run._replace(options=options), server, prepared, agree(run, options, server)).run()
+    agreed = agree(run, options, server)
+    if run.batch:
+        run.batch.begin(agreed[0], prepared)
+    return LocalCopy(run._replace(options=options), server, prepared, agreed).run()
 
 
 def agree(run: Run, client: Options, server: Options) -> tuple[Negotiated, Negotiated]:
@@ -89,7 +92,10 @@ class LocalCopy(ClientTransfer):
         if prepared.names is not None:
             lister.names(prepared.names)
         context.options.local = 1
-        return Sender(Send(context, lists, lister, root, own), run.output.record)
+        send = Send(context, lists, lister, root, own)
+        if run.batch:
+            send.record(run.batch.descriptor)
+        return Sender(send, run.output.record)
 
     def _make_receiver(self, run: Run, server: Options, prepared: Prepared, negotiated: Negotiated) -> Receiver:
         context = Context()
@@ -154,6 +160,9 @@ class LocalCopy(ClientTransfer):
         self._sending.acquire()
         told = self._sender_failure
         raise told if isinstance(told, EngineError) and told.told else failure
+
+    def over(self) -> None:
+        self.sender.core.end_recording()
 
     def abort(self, failure: BaseException) -> None:
         self.receiver.abort(None)

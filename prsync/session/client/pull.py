@@ -8,7 +8,6 @@ from prsync.engine import receiving
 from prsync.engine.context import Context, Event
 from prsync.engine.rules import RuleSet
 from prsync.errors import ExitCode, StartError
-from prsync.net.handshake import Handshake
 from prsync.options.model import Options, as_bytes
 from prsync.options.operands import Way
 from prsync.protocol.filter_list import client_filter_list
@@ -17,7 +16,7 @@ from prsync.session.client.output import INFO, WARNING
 from prsync.session.client.remote import Remote
 from prsync.session.client.rules import Prepared, encode_names, traits
 from prsync.session.client.run import Run
-from prsync.session.client.transfer import RemoteTransfer, wishes_of
+from prsync.session.client.transfer import Link, RemoteTransfer, wishes_of
 from prsync.session.context import fill_context
 from prsync.transfer.receiver import Receiver
 
@@ -37,6 +36,8 @@ def pull(run: Run, remote: Remote, prepared: Prepared, fetcher: FetcherHandle | 
         fetcher.prepare()
     else:
         fetcher = None
+    if run.batch:
+        run.batch.begin(negotiated, prepared)
     return Pull(run, remote.handshake, negotiated, prepared, fetcher).run()
 
 
@@ -48,7 +49,7 @@ class Pull(RemoteTransfer):
     """One pull. `fetcher`: where the remote has agreed on nominate/1."""
 
     def __init__(
-        self, run: Run, handshake: Handshake, negotiated: Negotiated, prepared: Prepared, fetcher: FetcherHandle | None
+        self, run: Run, link: Link, negotiated: Negotiated, prepared: Prepared, fetcher: FetcherHandle | None
     ) -> None:
         options = run.options
         context = Context()
@@ -62,22 +63,24 @@ class Pull(RemoteTransfer):
         target = run.target
         destination = None if target.destination is None else as_bytes(target.destination)
         self.receiver = Receiver(context, destination, run.output.record, self._event, self.rules.handle)
-        self.swarm = None if fetcher is None else self._join_swarm(run, handshake, fetcher)  # its hello precedes the filter list
+        self.swarm = None if fetcher is None else self._join_swarm(run, link, fetcher)  # its hello precedes the filter list
         core = self.receiver.core
+        if run.batch:
+            core.record(run.batch.descriptor)
         core.put(sent_rules)
         if prepared.names is not None:
             (core.put if negotiated.protocol >= 31 else core.put_plain)(encode_names(prepared.names))
         self._imply(run, prepared.names)
-        super().__init__(run, handshake, negotiated.protocol, context, self.receiver, self.swarm)
+        super().__init__(run, link, negotiated.protocol, context, self.receiver, self.swarm)
 
-    def _join_swarm(self, run: Run, handshake: Handshake, fetcher: FetcherHandle) -> ClientSwarm:
+    def _join_swarm(self, run: Run, link: Link, fetcher: FetcherHandle) -> ClientSwarm:
         from prsync.session.client.swarm import ClientSwarm, address_of
 
         def warn(line: str) -> None:
             run.output.say(WARNING, line)
 
-        origin = address_of(handshake.channel.stream)
-        return ClientSwarm(self.receiver, run.options, run.target, run.route, fetcher, handshake.login, origin, warn)
+        origin = address_of(link.channel.stream)
+        return ClientSwarm(self.receiver, run.options, run.target, run.route, fetcher, link.login, origin, warn)
 
     def _imply(self, run: Run, names: list[bytes] | None) -> None:
         """The names that the sender may list; all, where it is trusted (options.c: trust_sender_args)."""

@@ -23,6 +23,8 @@ from prsync.transfer.sender import Sender
 def push(run: Run, remote: Remote, prepared: Prepared) -> ExitCode:
     """A transfer from where the remote waits for arguments."""
     negotiated = remote.agree(lambda protocol: wishes_of(run, protocol))
+    if run.batch:
+        run.batch.begin(negotiated, prepared)
     return Push(run, remote.handshake, negotiated, prepared).run()
 
 
@@ -45,8 +47,13 @@ class Push(RemoteTransfer):
             send.put(sent_rules)
         if run.options.files_from is not None and prepared.names is None:
             send.names_follow()
+        if run.batch:
+            send.record(run.batch.descriptor)
         self.sender = Sender(send, run.output.record, event=self._event)
         super().__init__(run, handshake, negotiated.protocol, context, self.sender)
+
+    def over(self) -> None:
+        self.sender.core.end_recording()
 
     def _event(self, event: Event) -> None:
         if event.kind == receiving.IO_TIMEOUT:

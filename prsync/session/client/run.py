@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from prsync.net.connect import Route
 from prsync.net.handshake import Login
@@ -11,6 +11,9 @@ from prsync.options.model import Options
 from prsync.options.operands import Target
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.session.client.output import Output
+
+if TYPE_CHECKING:
+    from prsync.session.client.batch_writing import BatchFile
 
 
 class Run(NamedTuple):
@@ -26,6 +29,8 @@ class Run(NamedTuple):
     umask: int = 0o022
     directory: bytes = b"/"  # where the client was started
     started: float = 0.0  # time.monotonic() then
+    batch: BatchFile | None = None  # that is written
+    words: tuple[str, ...] = ()  # the command as it was given, for the script of a batch
     cvs_sources: Callable[[], CvsSources] = CvsSources  # what -C reads
 
     @property

@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 def run_client(run: Run) -> int:
     """Transfers, or lists; the exit code. Raises PrsyncError for what ends the run early."""
     target = run.target
+    if target.way is Way.BATCH:
+        from prsync.session.client.batch_reading import read_batch
+
+        return read_batch(run)
+    if run.options.write_batch:
+        from prsync.session.client.batch_writing import BatchFile
+
+        with BatchFile(run) as batch:
+            return _transfer(run._replace(batch=batch))
+    return _transfer(run)
+
+
+def _transfer(run: Run) -> int:
+    target = run.target
     if target.way is Way.LOCAL:
         from prsync.session.client.local import copy_locally
 

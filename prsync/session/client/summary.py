@@ -60,5 +60,5 @@ def summary(options: Options, stats: Any, protocol: int, seconds: float) -> Iter
         speedup = big_dnum(stats.total_size / max(written + read, 1), commas, 2)
         yield CLIENT, "\n"
         yield INFO, f"sent {number(written)} bytes  received {number(read)} bytes  {rate} bytes/sec\n"
-        dry_run = " (DRY RUN)" if options.dry_run else ""
+        dry_run = " (BATCH ONLY)" if options.write_batch < 0 else " (DRY RUN)" if options.dry_run else ""
         yield INFO, f"total size is {number(stats.total_size)}  speedup is {speedup}{dry_run}\n"

@@ -12,6 +12,8 @@ def swarm_possible(options: Options, target: Target) -> bool:
     """Whether options and arguments allow a swarm (protocol-spec/nominate-1.md §9)."""
     if options.mirrors == "off" or options.protocol < 31 or target.destination is None:
         return False
+    if options.write_batch:
+        return False
     if options.dry_run or options.list_only or options.inplace or options.append_mode or options.remove_source_files:
         return False
     return module_prefix(options, target) is not None

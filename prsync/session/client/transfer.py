@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from typing import Protocol
 
 from prsync.engine.context import Context
 from prsync.errors import ExitCode, PrsyncError
-from prsync.net.handshake import Handshake
+from prsync.net.channel import Channel
+from prsync.net.handshake import Login
 from prsync.options.model import NOT_SPECIFIED_LEVEL
 from prsync.options.remote_arguments import allows_incremental
 from prsync.protocol.negotiation import Wishes
@@ -21,16 +23,32 @@ from prsync.transfer.pump import Pump
 def wishes_of(run: Run, protocol: int) -> Wishes:
     """What the client brings to the negotiation."""
     options = run.options
+    checksums, compressions = run.checksum_list, run.compress_list
+    if options.write_batch:  # whoever reads the batch has no negotiation: what it takes by itself (compat.c:getenv_nstr)
+        checksums, compressions = "md5" if protocol >= 30 else "md4", "zlib"
     return Wishes(
         protocol=protocol,
         checksum_choice=options.checksum_choice,
         compress_choice=options.compress_choice,
         compress=bool(options.do_compression),
         compress_level=None if options.compress_level == NOT_SPECIFIED_LEVEL else options.compress_level,
-        checksum_list=run.checksum_list,
-        compress_list=run.compress_list,
+        checksum_list=checksums,
+        compress_list=compressions,
         inc_recurse=allows_incremental(options),
     )
+
+
+class Link(Protocol):
+    """What a transfer takes over: a finished handshake, or a batch in place of one."""
+
+    @property
+    def channel(self) -> Channel: ...
+
+    @property
+    def rest(self) -> bytes: ...
+
+    @property
+    def login(self) -> Login | None: ...
 
 
 class ClientTransfer(ABC):
@@ -86,20 +104,20 @@ class RemoteTransfer(ClientTransfer):
     """A transfer over a connection."""
 
     def __init__(
-        self, run: Run, handshake: Handshake, protocol: int, context: Context, pump: Pump, companion: Companion | None = None
+        self, run: Run, link: Link, protocol: int, context: Context, pump: Pump, companion: Companion | None = None
     ) -> None:
         super().__init__(run, protocol, context, pump)
-        channel = handshake.channel
+        channel = link.channel
         stats = context.stats
         stats.total_written += channel.sent_bytes
-        stats.total_read += channel.received_bytes - len(handshake.rest)
+        stats.total_read += channel.received_bytes - len(link.rest)
         self.loop = Loop(
             channel.stream,
             pump,
             who="sender" if run.target.push else "receiver",
             timeout=channel.timeout,
             bandwidth=run.options.bwlimit * 1024 if run.target.push else 0,
-            before=handshake.rest,
+            before=link.rest,
             companion=companion,
         )
 
