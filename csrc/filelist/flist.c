@@ -33,6 +33,7 @@ ps_flists *flists_new(ps_ctx *c) {
 void flist_free(ps_flist *l) {
     if (!l) return;
     free(l->files);
+    buf_free(&l->packed);
     arena_free(&l->names);
     free(l->extras);
     free(l->sums);
@@ -141,7 +142,7 @@ ps_flist *flists_for_ndx(const ps_flists *all, i32 ndx) {
 ps_file *flists_file(const ps_flists *all, i32 ndx, ps_flist **list) {
     ps_flist *l = flists_for_ndx(all, ndx);
     if (list) *list = l;
-    return l ? &l->files[ndx - l->ndx_start] : NULL;
+    return l && !l->packed_count ? &l->files[ndx - l->ndx_start] : NULL;
 }
 
 static bool grow(void **data, u32 *cap, size_t size, u32 first) {
@@ -155,13 +156,15 @@ static bool grow(void **data, u32 *cap, size_t size, u32 first) {
 }
 
 ps_file *flist_push(ps_flist *l) {
-    if (PS_UNLIKELY(l->count == l->cap)) {
+    u32 at = l->count - l->packed_count;
+    if (PS_UNLIKELY(at == l->cap)) {
         void *p = l->files;
         bool ok = grow(&p, &l->cap, sizeof *l->files, 32);
         l->files = p;
         if (!ok) return NULL;
     }
-    ps_file *f = &l->files[l->count++];
+    ps_file *f = &l->files[at];
+    l->count++;
     *f = (ps_file){.extra = PS_NO_EXTRA};
     return f;
 }

@@ -49,6 +49,12 @@ typedef struct ps_flist ps_flist;
 struct ps_flist {
     ps_file *files;      /* in ndx order = sorted order; ndx = ndx_start + index */
     u32 count, cap;
+    /* Sender without inc_recurse, until flist_ready: the first packed_count entries, in the order in which they were sent;
+     * `files` holds those behind them. */
+    ps_buf packed;
+    u32 packed_count;
+    bool packed_marked;    /* what is packed next is at a mark (packed.h) */
+    ps_file packed_before; /* what was packed last */
     i32 ndx_start;       /* ndx of files[0]; the list's own directory is ndx_start - 1 where inc_recurse */
     i32 parent_ndx;      /* index in ps_flists.dir_entries of the directory that this list is the contents of; -1 */
     ps_arena names;
@@ -168,6 +174,8 @@ static inline bool file_is_dot(const ps_flist *l, const ps_file *f) { return f->
 int file_compare(const ps_flists *all, const ps_flist *la, const ps_file *a, const ps_flist *lb, const ps_file *b);
 /* Under inc_recurse also appends the list's directories to dir_entries, as children of l->parent_ndx (add_dirs_to_tree). */
 int flist_sort_and_clean(ps_flists *all, ps_flist *l, bool strip_root);
+/* Sender: unpacks and sorts a list that was left packed; to be called before any entry of it is looked at. */
+int flist_ready(ps_flists *all, ps_flist *l);
 /* Index of the active entry `dir`/`name` in a cleaned list, -1 none. want_dir: 1 directories, 0 others, -1 a directory's
  * first, then others (flist.c:flist_find_name). */
 i32 flist_find(const ps_flists *all, const ps_flist *l, u32 dir, const char *name, size_t len, int want_dir);

@@ -142,5 +142,5 @@ int ps_lister_tap_run(ps_lister_tap *t, int32_t more, const uint8_t **out, size_
     int status = more < 0 ? lister_first(t->lister, &t->mux) : lister_more(t->lister, &t->mux, &t->ndx, more);
     *out = buf_head(&t->mux.out);
     *len = buf_used(&t->mux.out);
-    return status;
+    return status == PS_OK && more < 0 ? lister_ready(t->lister) : status;
 }

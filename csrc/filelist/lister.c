@@ -128,7 +128,9 @@ static int finish_list(ps_lister *l, i32 parent) {
     list->parent_ndx = parent;
     flists_append(l->all, list);
     l->ctx->stats.num_files += (i32)list->count;
-    return flist_sort_and_clean(l->all, list, false);
+    if (flist_sort_and_clean(l->all, list, false) != PS_OK) return PS_FAIL;
+    /* A client that only lists asks for nothing, and does not say so before: its list stays packed and unsorted. */
+    return l->ctx->o.am_server && !ctx_swarms(l->ctx) ? PS_OK : flist_ready(l->all, list);
 }
 
 static int end_first(ps_lister *l) {
@@ -182,6 +184,8 @@ int lister_first(ps_lister *l, ps_mux_out *out) {
     }
     return end_first(l);
 }
+
+int lister_ready(ps_lister *l) { return l->all->first ? flist_ready(l->all, l->all->first) : PS_OK; }
 
 /* ---- sub-lists ------------------------------------------------------------------------------------------------ */
 
@@ -292,7 +296,7 @@ int lister_more(ps_lister *l, ps_mux_out *out, ps_ndx_state *ndx, i32 want) {
     if (!l->list) l->error_before = c->io_error;
     int status = PS_OK;
     while (status == PS_OK && (l->list || flists_ahead(l->all) < want)) {
-        if (buf_used(&out->out) >= PS_SEND_HIGH_WATER)
+        if (buf_used(&out->out) >= LISTER_HIGH_WATER)
             status = PS_FULL;
         else if ((status = send_sub_list(l, ndx)) == PS_OK && !advance(l))
             status = put_eof(l, ndx);

@@ -15,8 +15,9 @@ int lister_arg(ps_lister *l, const char *path, size_t len);       /* one source 
 int lister_from_anywhere(ps_lister *l, const char *start, size_t len);
 int lister_files_from(ps_lister *l, const char *name, size_t len); /* one name of --files-from, below the single argument */
 /* Encodes the first list (all of it without inc_recurse); call after the arguments. PS_OK when it is complete, PS_FULL
- * when out holds PS_SEND_HIGH_WATER bytes and it must be called again, PS_FAIL. */
+ * when out should be written and it must be called again, PS_FAIL. */
 int lister_first(ps_lister *l, ps_mux_out *out);
+int lister_ready(ps_lister *l); /* flist_ready for it, for who looks at its entries */
 /* flist.c:send_extra_file_list: more sub-lists until the lists behind all->current hold `want` entries. PS_OK when they
  * do, PS_DONE after NDX_FLIST_EOF was written, PS_FULL, PS_FAIL. The ndx state is the session's writing direction. */
 int lister_more(ps_lister *l, ps_mux_out *out, ps_ndx_state *ndx, i32 want);

@@ -7,6 +7,7 @@
 #include "filelist/ids.h"
 #include "filelist/inodes.h"
 #include "core/names.h"
+#include "filelist/packed.h"
 #include "filelist/xmit.h"
 
 typedef enum { NAME_NORMAL, NAME_SLASH_ENDING, NAME_DOTDIR } name_type;
@@ -24,9 +25,10 @@ typedef struct rel_name {
 typedef struct dir_frame {
     u32 dir;               /* index into ps_flists.dirs of its path */
     bool names;            /* they are being sent: ps_lister.names has it open */
-    u32 start, child, end; /* positions of its entries in the list */
     u16 flags;
-    bool descend;
+    bool descend;          /* its directories are gone through: its entries are packed, from `child` to `end` in the list */
+    packed_cursor child;
+    size_t end;
     int token;             /* rules_leave; -1 none */
 } dir_frame;
 
@@ -49,6 +51,9 @@ typedef struct entry_extra {
     u8 sum[PS_LIMIT_CHECKSUM];
     char link[PS_LIMIT_LINK_TARGET + 1];
 } entry_extra;
+
+/* A list is written in such pieces: larger ones make nothing faster, and every connection has room for one. */
+#define LISTER_HIGH_WATER (64u * 1024u)
 
 struct ps_lister {
     ps_ctx *ctx;

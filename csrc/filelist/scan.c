@@ -194,7 +194,7 @@ static bool checksum_file(ps_lister *l, const char *path, size_t len, int dirfd,
 }
 
 bool lister_pauses(ps_lister *l) {
-    if (buf_used(&l->out->out) < PS_SEND_HIGH_WATER && l->hashed < PS_HASH_STEP) return false;
+    if (buf_used(&l->out->out) < LISTER_HIGH_WATER && l->hashed < PS_HASH_STEP) return false;
     l->hashed = 0;
     return true;
 }
@@ -307,6 +307,8 @@ int lister_name(ps_lister *l, const char *path, size_t len, int dirfd, const cha
     return PS_OK;
 }
 
+#define PACK_BATCH 256u /* entries of a directory that are packed together */
+
 /* ---- directories --------------------------------------------------------------------------------------------- */
 
 static bool open_names(ps_lister *l, const char *path, size_t len) {
@@ -341,7 +343,11 @@ int lister_push_dir(ps_lister *l, const char *path, size_t len, u16 flags, bool 
         l->frames = grown;
         l->frame_cap = cap;
     }
-    dir_frame f = {.flags = flags, .descend = descend, .token = -1, .start = l->list->count};
+    dir_frame f = {.flags = flags, .descend = descend, .token = -1};
+    if (descend) {
+        if (!flist_pack(l->list)) return ps_fail_memory(c, "the file list");
+        f.child = flist_packed_mark(l->list);
+    }
     f.dir = flists_dir(l->all, path, is_dot(path, len) ? 0 : len, l->at_root);
     if (f.dir == UINT32_MAX) return ps_fail_memory(c, "the file list");
     if (own_rules && l->rules && rules_any_merge(l->rules)) {
@@ -406,6 +412,8 @@ static int send_names(ps_lister *l, dir_frame *f) {
         int status = lister_name(l, l->path, at + n, fd, name, NULL, f->flags, FILTER_ALL, &made);
         l->base_dir = UINT32_MAX;
         if (status != PS_OK) return PS_FAIL;
+        if (f->descend && l->list->count - l->list->packed_count >= PACK_BATCH && !flist_pack(l->list))
+            return ps_fail_memory(c, "the file list");
     }
     if (errno) {
         int err = errno;
@@ -414,9 +422,23 @@ static int send_names(ps_lister *l, dir_frame *f) {
     }
     dir_names_close(l->names);
     f->names = false;
-    f->child = f->start;
-    f->end = l->list->count;
+    if (f->descend && !flist_pack(l->list)) return ps_fail_memory(c, "the file list");
+    f->end = buf_used(&l->list->packed);
     return PS_OK;
+}
+
+/* The next of the frame's directories: its path goes into l->path, its length is returned; 0: there is none. */
+static size_t next_child(ps_lister *l, dir_frame *f) {
+    packed_entry e;
+    while (f->descend && f->child.at < f->end && flist_packed_next(l->list, &f->child, &e)) {
+        if (!S_ISDIR(e.file.mode) || e.file.flags & PS_F_MOUNT_DIR) continue;
+        size_t n = frame_path(l, f);
+        memcpy(l->path + n, e.name, e.file.name_len);
+        n += e.file.name_len;
+        l->path[n] = 0;
+        return n;
+    }
+    return 0;
 }
 
 int lister_run(ps_lister *l) {
@@ -426,16 +448,11 @@ int lister_run(ps_lister *l) {
             int status = send_names(l, f);
             if (status != PS_OK) return status;
         }
-        const ps_file *child = NULL;
-        while (f->descend && f->child < f->end && !child) {
-            const ps_file *e = &l->list->files[f->child++];
-            if (S_ISDIR(e->mode) && !(e->flags & PS_F_MOUNT_DIR)) child = e;
-        }
-        if (!child) {
+        size_t n = next_child(l, f);
+        if (!n) {
             pop_frame(l);
             continue;
         }
-        size_t n = file_path(l->all, l->list, child, l->path);
         char path[PS_LIMIT_NAME + 2];
         memcpy(path, l->path, n + 1);
         if (lister_push_dir(l, path, n, f->flags, true, true) != PS_OK) return PS_FAIL;

@@ -1,6 +1,7 @@
 /* Order and cleaning of a file list: flist.c:f_name_cmp, flist_sort_and_clean,
  * add_dirs_to_tree, flist_find; hlink.c:match_hard_links. */
 #include "filelist/flist.h"
+#include "filelist/packed.h"
 #include "filter/rules.h"
 
 #include <stdlib.h>
@@ -367,7 +368,7 @@ int flist_sort_and_clean(ps_flists *all, ps_flist *l, bool strip_root) {
     ps_ctx *c = all->ctx;
     l->through = all->total_count += l->count;
     l->low = l->high = 0;
-    if (!l->count) return PS_OK;
+    if (!l->count || l->packed_count) return PS_OK; /* packed: flist_ready */
     if (!sort_list(all, l)) return ps_fail_memory(c, "sorting the file list");
     if (is_sender(all) && !c->o.inc_recurse)
         l->high = l->count;
@@ -379,6 +380,14 @@ int flist_sort_and_clean(ps_flists *all, ps_flist *l, bool strip_root) {
     if (!add_dirs(all, l, l->parent_ndx)) return ps_fail_memory(c, "the directories of the file list");
     /* The first list is that of the top directory where it holds it: generators and deletion ask its parent for it. */
     if (l->ndx_start == 1 && l->low < l->high && all->dir_entry_count && file_is_dot(l, &l->files[l->low])) l->parent_ndx = 0;
+    return PS_OK;
+}
+
+int flist_ready(ps_flists *all, ps_flist *l) {
+    if (!l->packed_count) return PS_OK;
+    if (!flist_unpack(l)) return ps_fail_memory(all->ctx, "the file list");
+    if (!sort_list(all, l)) return ps_fail_memory(all->ctx, "sorting the file list");
+    l->high = l->count;
     return PS_OK;
 }
 

@@ -35,7 +35,8 @@ static bool is_destination(ps_reader *r, const struct stat *st) {
 int send_remove_source(ps_send *s, const u8 *data, u32 len) {
     ps_reader r = rd_make(data, len);
     i32 ndx = rd_i32(&r);
-    ps_flist *l;
+    ps_flist *l = flists_for_ndx(s->all, ndx);
+    if (l && flist_ready(s->all, l) != PS_OK) return PS_FAIL;
     ps_file *f = flists_file(s->all, ndx, &l);
     if (!f || !file_active(f)) return ps_fail(s->ctx, 2, 0, "File-list index %d is not in the file list (successful_send) [sender]", ndx);
     if (S_ISDIR(f->mode) || !file_source_path(s->all, l, f, s->path)) return PS_OK;

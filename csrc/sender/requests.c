@@ -82,6 +82,7 @@ static int find_entry(ps_send *s) {
     ps_request *q = &s->r;
     ps_flist *l = list_of(s->all, q->ndx);
     if (!l) return no_such_index(s, q->ndx);
+    if (flist_ready(s->all, l) != PS_OK) return PS_FAIL;
     s->all->current = l;
     if (q->ndx >= l->ndx_start) {
         q->list = l;

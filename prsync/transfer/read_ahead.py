@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 
+from prsync.engine.native import ffi
+
 BUFFERS = 4
 BUFFER_BYTES = 256 * 1024
+# Not cleared: what a side with little to say does not fill takes no memory.
+_allocate = ffi.new_allocator(should_clear_after_alloc=False)
 
 
 class ReadAhead:
@@ -32,7 +36,7 @@ class ReadAhead:
             if self._made == BUFFERS:
                 return None
             self._made += 1
-            self._free.append(memoryview(bytearray(BUFFER_BYTES)))
+            self._free.append(memoryview(ffi.buffer(_allocate("uint8_t[]", BUFFER_BYTES))))
         return self._free[-1]
 
     def received(self, count: int) -> None:
