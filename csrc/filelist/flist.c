@@ -34,6 +34,7 @@ void flist_free(ps_flist *l) {
     if (!l) return;
     free(l->files);
     buf_free(&l->packed);
+    free(l->packed_last);
     arena_free(&l->names);
     free(l->extras);
     free(l->sums);

@@ -21,6 +21,7 @@ typedef struct ps_file {
     u32 extra;           /* index into ps_flist.extras, PS_NO_EXTRA when it has none */
 } ps_file;
 #define PS_NO_EXTRA UINT32_MAX
+#define PS_PACKED_SHARED 64 /* bytes that a packed name can have in common with the one before */
 
 /* What few entries have: symlink target, device number, hard-link group. */
 typedef struct ps_file_extra {
@@ -45,6 +46,13 @@ typedef struct ps_list_root {
     bool slash;            /* -R with an absolute argument: its names are shown with the slash that is not sent */
 } ps_list_root;
 
+/* What a packed entry is told by: its differences from the one before. */
+typedef struct packed_before {
+    ps_file file;
+    u32 name_len;
+    char name[PS_PACKED_SHARED]; /* the beginning of its name */
+} packed_before;
+
 typedef struct ps_flist ps_flist;
 struct ps_flist {
     ps_file *files;      /* in ndx order = sorted order; ndx = ndx_start + index */
@@ -54,7 +62,7 @@ struct ps_flist {
     ps_buf packed;
     u32 packed_count;
     bool packed_marked;    /* what is packed next is at a mark (packed.h) */
-    ps_file packed_before; /* what was packed last */
+    packed_before *packed_last; /* what was packed last; NULL until there is any */
     i32 ndx_start;       /* ndx of files[0]; the list's own directory is ndx_start - 1 where inc_recurse */
     i32 parent_ndx;      /* index in ps_flists.dir_entries of the directory that this list is the contents of; -1 */
     ps_arena names;

@@ -9,6 +9,7 @@
 #define STEP_ROUNDS 8       /* steps of a file that put out little */
 #define NAMES_MULTIPLEXED 31 /* the first protocol in which forwarded names are data like any other */
 #define LOG_HIGH_WATER (64u * 1024u)
+#define OUTPUT_ROOM (128u * 1024u) /* from the start: growing to it, through the heap, would leave holes there */
 
 ps_flists *send_lists(const ps_send *s) { return s->all; }
 ps_mux_out *send_output(ps_send *s) { return &s->out; }
@@ -37,7 +38,7 @@ ps_send *ps_send_new(ps_ctx *c, ps_flists *all, ps_lister *lister, ps_rules *rul
     s->sums = sums_new();
     s->match = match_new();
     s->buffer = malloc(SEND_BUFFER);
-    bool ok = s->token && s->sum && s->sums && s->match && s->buffer &&
+    bool ok = s->token && s->sum && s->sums && s->match && s->buffer && buf_reserve(&s->out.out, OUTPUT_ROOM) &&
               block_hasher_init(&s->hasher, c->o.xfer_sum, c->o.checksum_seed, c->o.proper_seed_order != 0);
     const char *patterns = ps_str(c, PS_STR_DONT_COMPRESS);
     if (patterns && c->o.compress != PS_Z_NONE) ok = ok && (s->skip = token_skip_new(patterns));

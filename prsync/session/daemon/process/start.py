@@ -25,7 +25,7 @@ from prsync.session.daemon.process.worker import serve
 
 DEFAULT_PORT = 873
 # trio is run by trackers only; the codecs are those of name lookups and of the text phase.
-PRELOADED = ("trio", "encodings.idna", "encodings.latin_1", "encodings.ascii", "encodings.utf_8")
+PRELOADED = ("encodings.idna", "encodings.latin_1", "encodings.ascii", "encodings.utf_8")
 
 Say = Callable[[str], None]
 

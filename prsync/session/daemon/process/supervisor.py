@@ -24,7 +24,6 @@ from prsync.session.daemon.process.worker import serve
 from prsync.session.helpers.index_place import keeps_digests, registers
 from prsync.session.helpers.indexer_process import serve_index
 from prsync.session.helpers.processes import Helpers, Kind
-from prsync.session.helpers.tracker_process import serve_tracker
 from prsync.version import __version__
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -163,6 +162,9 @@ class Supervisor:
         return serve_index(config, module, self.options.environment, self.log, parent, ready)
 
     def _track(self, config: Config, module: Module, parent: int, ready: Callable[[], None]) -> int:
+        # Only here: what it is made of, trio above all, would be in every worker.
+        from prsync.session.helpers.tracker_process import serve_tracker
+
         return serve_tracker(config, module, self.options.environment, self.log, parent, ready)
 
     def _fork(self, work: Callable[[], int]) -> int:
