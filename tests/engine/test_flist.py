@@ -201,6 +201,27 @@ def test_roundtrip_size_beyond_four_gibibytes(tmp_path: pathlib.Path) -> None:
     assert [e.size for e in received.entries()] == [(5 << 32) + 1]
 
 
+@pytest.mark.parametrize("incremental", [0, 1])
+def test_roundtrip_many_names_of_a_directory_gives_equal_lists(tmp_path: pathlib.Path, incremental: int) -> None:
+    """More than are packed at once, of all lengths, in directories before, between and behind files; times before 1970 too."""
+    for number in range(700):
+        path = tmp_path / ("n" * (number % 200) + f"{number:04}")
+        if number % 50 == 0:
+            path.mkdir()
+            (path / "link").symlink_to("t" * (number + 1))
+        else:
+            path.write_bytes(b"x" * (number % 7))
+        os.utime(path, ns=(0, (number - 350) * 123_456_789_012_345))
+    sent = Sent(tmp_path, [b""], inc_recurse=incremental, **ARCHIVE)  # type: ignore[arg-type]
+    received = Received(inc_recurse=incremental, **ARCHIVE)
+    received.take_all(sent.first, sent.more)
+    assert [shape(e) for e in received.entries()] == [shape(e) for e in sent.entries()]
+    for entry in sent.entries():
+        status = os.lstat(os.path.join(os.fsencode(tmp_path), entry.path))
+        assert (entry.mode, entry.mtime) == (status.st_mode, status.st_mtime_ns // 1_000_000_000)
+    assert len(sent.entries()) == 1 + 700 + 14
+
+
 file_names = st.binary(min_size=1, max_size=40).filter(lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b".."))
 
 
