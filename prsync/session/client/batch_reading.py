@@ -9,13 +9,13 @@ from typing import NamedTuple
 from prsync.errors import ExitCode, FileError, StreamError, UsageError
 from prsync.net.channel import Channel
 from prsync.net.streams import FileStream
-from prsync.options.batch import adjust
 from prsync.options.older_protocols import refuse_beyond
 from prsync.options.remote_arguments import allows_incremental
 from prsync.privileges import open_trusted
 from prsync.protocol.batch import BatchHead, HeadDecoder
 from prsync.protocol.negotiation import Compat, Negotiated, NegotiationClient, Send
 from prsync.protocol.numbers import encode_varint
+from prsync.session.client.batch_options import adjust
 from prsync.session.client.batch_writing import open_error
 from prsync.session.client.output import INFO
 from prsync.session.client.pull import Pull

@@ -7,13 +7,13 @@ import os
 from types import TracebackType
 
 from prsync.errors import FileError, FileSelectionError, UsageError
-from prsync.options.batch import quote, replay_words, stream_flags
 from prsync.options.model import as_bytes
 from prsync.privileges import open_trusted
 from prsync.protocol.batch import encode_flags, encode_session
 from prsync.protocol.filter_list import FilterTraits, rule_prefix
 from prsync.protocol.filter_syntax import DIRECTORY
 from prsync.protocol.negotiation import Negotiated
+from prsync.session.client.batch_options import quote, replay_words, stream_flags
 from prsync.session.client.rules import Prepared
 from prsync.session.client.run import Run
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prsync.errors import UnsupportedError, UsageError
-from prsync.options.batch import adjust, quote, replay_words, stream_flags
 from prsync.options.model import Options, parse_arguments
 from prsync.protocol.batch import StreamFlags
+from prsync.session.client.batch_options import adjust, quote, replay_words, stream_flags
 
 READABLE = int(~(StreamFlags.ICONV | StreamFlags.ACLS | StreamFlags.XATTRS | StreamFlags.APPEND) & StreamFlags(0x7FFF))
 
