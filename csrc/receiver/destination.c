@@ -284,14 +284,16 @@ static int options_rejected(ps_ctx *c, bool early) {
     return ps_fail(c, early ? 4 : 1, 0, "%sYour options have been rejected by the server.", early ? "rsync: " : "");
 }
 
-/* main.c:do_server_recv, options.c: places that the daemon's rules exclude. */
-static int check_options(ps_ctx *c, ps_rules *rules) {
+/* main.c:do_server_recv, options.c: places that the daemon's rules exclude. Absolute ones are known before the destination is
+ * made, the others count from it. */
+static int check_options(ps_ctx *c, ps_rules *rules, bool absolute_only) {
     static const int paths[] = {PS_STR_TEMP_DIR, PS_STR_BACKUP_DIR, PS_STR_PARTIAL_DIR};
     if (!rules || !rules_any_daemon(rules)) return PS_OK;
     for (u32 i = 0; i < c->alt_count; i++)
-        if (excluded(c, rules, c->alt_dirs[i])) return options_rejected(c, false);
+        if ((!absolute_only || *c->alt_dirs[i] == '/') && excluded(c, rules, c->alt_dirs[i])) return options_rejected(c, false);
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         const char *path = ps_str(c, paths[i]);
+        if (absolute_only && path && *path != '/') continue;
         bool everywhere = paths[i] == PS_STR_PARTIAL_DIR && path && *path != '/'; /* a directory beside each file */
         if (path && !everywhere && (!*path || excluded(c, rules, path)))
             return options_rejected(c, paths[i] != PS_STR_PARTIAL_DIR); /* rsync finds these while it reads the options */
@@ -309,11 +311,12 @@ int receiving_destination(ps_ctx *c, ps_flists *all, ps_rules *rules, const char
         static const int kept[] = {PS_STR_TEMP_DIR, PS_STR_BACKUP_DIR, PS_STR_PARTIAL_DIR};
         for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
             if (keep_below(c, kept[i]) != PS_OK) return PS_FAIL;
+        if (check_options(c, rules, true) != PS_OK) return PS_FAIL;
         if (rules && rules_any_daemon(rules) && excluded(c, rules, copy))
             return ps_fail(c, 3, 0, "ERROR: daemon has excluded destination \"%s\"", copy);
     }
     if (local_name(c, all, copy, root) != PS_OK) return PS_FAIL;
-    if (c->module && check_options(c, rules) != PS_OK) return PS_FAIL;
+    if (c->module && check_options(c, rules, false) != PS_OK) return PS_FAIL;
     if (check_alternates(c, *root) != PS_OK || check_backup_dir(c, *root) != PS_OK) return PS_FAIL;
     return check_temp_dir(c, *root);
 }

@@ -170,6 +170,11 @@ def test_daemon_refuses_what_its_rules_hide(module: Module) -> None:
     backups = module.push("place", "-rtb", "--backup-dir=/hid", RSH_RECEIVER_HIDE="hidden /hid")
     assert backups.returncode == 4 and "rsync: Your options have been rejected by the server.\n" in backups.stderr
 
+    for option in ("--backup-dir=/hid", "--temp-dir=/hid", "--partial-dir=/hid/den", "--link-dest=/hid"):
+        fresh = module.push("fresh/", "-rtb", option, RSH_RECEIVER_HIDE="hidden /hid")
+        assert fresh.returncode in (1, 4) and "Your options have been rejected by the server.\n" in fresh.stderr
+        assert not (module.root / "fresh").exists(), "refused before anything changes"
+
 
 def test_daemon_munges_or_tames_links(module: Module) -> None:
     (module.source / "dir" / "up").symlink_to("../../../outside/secret")
