@@ -135,7 +135,7 @@ def _run_daemon(words: Sequence[str]) -> int:
 
 def _run_server(words: Sequence[str]) -> int:
     """What a remote shell is asked to start: a server, or a daemon for one connection."""
-    from prsync.options.server_command import parse_server_command
+    from prsync.options.read_server_command import parse_server_command
 
     try:
         options = parse_server_command(words)

@@ -1,7 +1,7 @@
 """The command line as one frozen value.
 
 `parse_arguments` reads what a user typed (options.c:parse_arguments on the client), `remote_arguments.parse_server_arguments`
-what a client sent to a daemon, `server_command.parse_server_command` what a remote shell was given. Names of fields follow
+what a client sent to a daemon, `read_server_command.parse_server_command` what a remote shell was given. Names of fields follow
 rsync's options.c. Text that names files is str with surrogate escapes: `as_bytes` gives the bytes that the user typed.
 """
 

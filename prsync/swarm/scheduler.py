@@ -15,6 +15,7 @@ import attrs
 
 from prsync.protocol import limits
 from prsync.protocol.frames import SourceKind, Verdict
+from prsync.swarm.stall_limit import judge, patience
 from prsync.swarm.work import Action, Assign, Drop, GiveUp, Shrink, Source, SourceRequest, TakeOver, Unit, UnitKind
 
 WINDOW = 4  # requests that a source holds at once
@@ -306,19 +307,13 @@ class Scheduler:
         """Sources that hold work, or keep work waiting by not opening, and have not moved for the stall limit."""
         actions: list[Action] = []
         for source in self.sources.values():
-            limit = self._patience(source)
-            if source.dropped is not None or now < source.last_progress + limit or now < source.blocked_until:
-                continue
-            if source.requests:
-                actions += self._drop(source, Verdict.STALLED, f"nothing came for {limit:g} seconds", now)
-            elif not source.open and self.waiting:
-                actions += self._drop(source, Verdict.DEAD, f"no connection within {limit:g} seconds", now)
+            found = judge(source, self._patience(source), bool(self.waiting), now)
+            if found is not None:
+                actions += self._drop(source, *found, now)
         return actions
 
     def _patience(self, source: Source) -> float:
-        """Seconds without progress that a source may take. A stalled mirror costs nothing but itself; without the origin the
-        files fail that no mirror delivers, however busy it or this machine is."""
-        return max(self.policy.stall_seconds, self.policy.origin_stall_seconds) if source.origin else self.policy.stall_seconds
+        return patience(source.origin, self.policy.stall_seconds, self.policy.origin_stall_seconds)
 
     def _give_up(self) -> list[Action]:
         live = [s.id for s in self.sources.values() if s.dropped is None]

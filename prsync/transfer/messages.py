@@ -1,4 +1,4 @@
-"""Where a role's log records go (log.c:rwrite), its last words, and its exit code (cleanup.c): the same for all roles.
+"""Where a role's log records go (log.c:rwrite), and its last words (cleanup.c): the same for all roles.
 
 A server tells its client in messages and keeps what is for its own log; at the client's end all of them are for its output.
 """
@@ -40,18 +40,6 @@ def message_code(code: int, protocol: int) -> int:
     elif code in (lib.PS_LOG_ERROR_SOCKET, lib.PS_LOG_ERROR_UTF8):
         code = lib.PS_LOG_ERROR
     return int(OLD_CODES.get(code, code) if protocol < 30 else code)
-
-
-def exit_code(context: Context) -> ExitCode:
-    """rsync's rule for a run that came to its end: errors weigh most, then vanished files, then stopped deletions."""
-    errors = context.io_error
-    if errors & lib.PS_IOERR_GENERAL or context.got_transfer_error:
-        return ExitCode.PARTIAL
-    if errors & lib.PS_IOERR_VANISHED:
-        return ExitCode.VANISHED
-    if errors & lib.PS_IOERR_DEL_LIMIT:
-        return ExitCode.DELETE_LIMIT
-    return ExitCode.OK
 
 
 class Records:

@@ -8,7 +8,8 @@ from prsync.engine.context import Context, Status
 from prsync.engine.flist import Root
 from prsync.engine.receiving import Receiving
 from prsync.errors import ExitCode, PrsyncError, StreamError
-from prsync.transfer.messages import EventSink, LogSink, Records, exit_code
+from prsync.transfer.exit_code import exit_code
+from prsync.transfer.messages import EventSink, LogSink, Records
 from prsync.transfer.pump import Want
 
 # A server's words to a client that does not read are bounded: then it takes nothing more from it.

@@ -8,7 +8,8 @@ from prsync.engine.context import Status
 from prsync.engine.native import lib
 from prsync.engine.sending import Send
 from prsync.errors import ExitCode, PrsyncError, StreamError
-from prsync.transfer.messages import UNANNOUNCED, EventSink, LogSink, Records, exit_code
+from prsync.transfer.exit_code import exit_code
+from prsync.transfer.messages import UNANNOUNCED, EventSink, LogSink, Records
 from prsync.transfer.pump import Want
 from prsync.transfer.read_ahead import ReadAhead
 

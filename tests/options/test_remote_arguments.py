@@ -18,6 +18,7 @@ from prsync.options import table
 from prsync.options.model import ForDaemon, parse_arguments
 from prsync.options.operands import Way, transfer_target
 from prsync.options.read import Reader
+from prsync.options.read_server_command import parse_server_command
 from prsync.options.remote_arguments import (
     allows_incremental,
     limit_verbosity,
@@ -27,7 +28,6 @@ from prsync.options.remote_arguments import (
     server_arguments,
     shell_arguments,
 )
-from prsync.options.server_command import parse_server_command
 
 Vector = dict[str, list[str]]
 FOLDER = pathlib.Path(__file__).parents[2] / "protocol-spec" / "vectors" / "classic"

@@ -19,7 +19,6 @@ from prsync.net.handshake import Login
 from prsync.net.streams import SocketStream, Stream
 from prsync.options.model import Options, as_bytes
 from prsync.options.operands import Target
-from prsync.protocol import limits
 from prsync.protocol.extension import FrameStates, State
 from prsync.protocol.frames import FrameType, Hello, Nomination, SourceReport, UnknownFrame, Verdict, decode_frame, encode_frame
 from prsync.session.client.swarm_eligibility import module_prefix
@@ -28,6 +27,7 @@ from prsync.sources.connection import HANDSHAKE_SECONDS, enter_peer, stated_addr
 from prsync.swarm.control import MSG_NOMINATE, SwarmControl
 from prsync.swarm.fetcher import FetcherHandle
 from prsync.swarm.settings import Settings
+from prsync.swarm.stall_limit import stall_limit
 from prsync.transfer.receiver import Receiver
 
 
@@ -113,13 +113,13 @@ class ClientSwarm:
             bandwidth=options.bwlimit * 1024,
             only=options.mirrors == "only",
             open_origin=None if self._login is None else self._open_origin,
-            stall_seconds=float(options.mirror_timeout or limits.STALL_SECONDS),
+            stall_seconds=stall_limit(options.mirror_timeout),
         )
 
     def _open_origin(self) -> tuple[socket.socket, bytes]:
         """The origin's peer connection, with the login that its session has. No other source ever gets that."""
         assert self._login is not None
-        target, seconds = self._target, min(HANDSHAKE_SECONDS, float(self._options.mirror_timeout or limits.STALL_SECONDS))
+        target, seconds = self._target, min(HANDSHAKE_SECONDS, stall_limit(self._options.mirror_timeout))
         connection = connect(target.host, target.port, self._route._replace(timeout=self._route.timeout or seconds))
         try:
             module = as_bytes(target.paths[0].partition("/")[0])

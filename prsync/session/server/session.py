@@ -11,7 +11,7 @@ from prsync.net.channel import Channel, Words
 from prsync.net.streams import Stream
 from prsync.options.model import Options, as_bytes, as_text
 from prsync.options.older_protocols import refuse_beyond
-from prsync.options.server_command import parse_server_command
+from prsync.options.read_server_command import parse_server_command
 from prsync.protocol.filter_syntax import CvsSources
 from prsync.protocol.negotiation import Negotiated, NegotiationServer, Send
 from prsync.protocol.version import Agreed, VersionExchange

@@ -25,7 +25,7 @@ from prsync.session.daemon.nominate.offer import Extension
 from prsync.session.daemon.transfer.arguments import Received
 from prsync.session.daemon.transfer.negotiation import negotiate, tell_failure
 from prsync.session.loop import Loop, Ticks
-from prsync.transfer.messages import exit_code
+from prsync.transfer.exit_code import exit_code
 from prsync.transfer.pump import Want
 from prsync.transfer.read_ahead import ReadAhead
 

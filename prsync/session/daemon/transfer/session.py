@@ -16,6 +16,7 @@ from prsync.options.read import Reader
 from prsync.options.remote_arguments import limit_verbosity, refused_rows
 from prsync.protocol.negotiation import Negotiated, NegotiationServer
 from prsync.session.daemon.connection import Entered, Worker, become_busy, interruptible, linger
+from prsync.session.daemon.transfer.access import access_refused
 from prsync.session.daemon.transfer.arguments import Received, read_arguments
 from prsync.session.daemon.transfer.input import MuxInput
 from prsync.session.daemon.transfer.job import Job, last_words
@@ -97,7 +98,7 @@ def _read_request(worker: Worker, entered: Entered, received: Received) -> Reque
         way = "on" if options.am_sender else "to"
         worker.log.line(f"rsync {way} {as_text(received.request)} from {user}{worker.host} ({worker.address})")
     options = limit_verbosity(options, entered.module.values.number("max verbosity"))
-    return Request(options, received.paths, failure or _not_allowed(entered, options))
+    return Request(options, received.paths, failure or access_refused(entered, options))
 
 
 def _parse(received: Received, refused: str) -> tuple[Options, PrsyncError | None]:
@@ -109,22 +110,6 @@ def _parse(received: Received, refused: str) -> tuple[Options, PrsyncError | Non
         # What was read until then decides how the client can be told (clientserver.c: RERR_UNSUPPORTED for any error).
         error.code = ExitCode.UNSUPPORTED
         return Options(**{**reader.values, "am_server": True, "client_info": reader.get("shell_cmd") or ""}), error
-
-
-def _not_allowed(entered: Entered, options: Options) -> PrsyncError | None:
-    values = entered.module.values
-    if not options.am_sender:
-        if entered.read_only:
-            return PrsyncError("ERROR: module is read only", ExitCode.SYNTAX)
-        return None
-    if options.peer:  # and not served as one: then we know it as little as rsync does
-        return PrsyncError("rsync: on remote machine: --prsync-peer: unknown option", ExitCode.UNSUPPORTED)
-    if values.flag("write only"):
-        return PrsyncError("ERROR: module is write only", ExitCode.SYNTAX)
-    if entered.read_only and options.remove_source_files:
-        which = "source" if options.remove_source_files == 1 else "sent"
-        return PrsyncError(f"ERROR: --remove-{which}-files cannot be used with a read-only module", ExitCode.SYNTAX)
-    return None
 
 
 def _negotiate(worker: Worker, entered: Entered, options: Options) -> Negotiated:
