@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-NOT_YET: dict[str, str] = {
-    "secluded arguments of a server": "prsync --server does not read the arguments that -s sends behind it",
-}
+NOT_YET: dict[str, str] = {}
 
 
 def marks(*features: str) -> list[pytest.MarkDecorator]:

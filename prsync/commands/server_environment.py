@@ -6,18 +6,17 @@ import os
 from collections.abc import Sequence
 
 from prsync.commands.client_environment import cvs_sources
-from prsync.errors import UsageError
 from prsync.net.streams import PipeStream
 from prsync.options.model import Options
 from prsync.privileges import read_umask
 from prsync.session.client.output import LogFile
-from prsync.session.server.session import Serving
+from prsync.session.server.session import Serving, check_arguments
 
 
 def serving_of(words: Sequence[str], options: Options) -> Serving:
     """Raises UsageError, and FileError for a --log-file that cannot be opened."""
-    if not options.arguments:
-        raise UsageError("rsync: --server needs a directory and paths behind its options; a remote shell starts it")
+    if not options.protect_args:
+        check_arguments(options)
     log_file = LogFile(options.logfile_name) if options.logfile_name else None
 
     def log(code: int, record: bytes) -> None:

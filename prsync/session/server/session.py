@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from prsync.errors import PrsyncError
+from prsync.errors import PrsyncError, UsageError
 from prsync.net.channel import Channel, Words
 from prsync.net.streams import Stream
 from prsync.options.model import Options, as_bytes, as_text
@@ -46,6 +46,7 @@ def run_server(serving: Serving) -> int:
     words = Words(channel)
     if options.protect_args:
         options = _read_secluded(words, serving.words)
+        check_arguments(options)
     change_directory(options.arguments)
     negotiated, rest = _negotiate(channel, words.take_rest(), options, serving.environment)
     site = UserSite(serving.directory(), serving.umask, serving.cvs_sources, serving.log)
@@ -56,6 +57,12 @@ def run_server(serving: Serving) -> int:
     except PrsyncError as failure:
         return _refuse(channel, failure, negotiated.protocol)
     return _drive(channel, job, options)
+
+
+def check_arguments(options: Options) -> None:
+    """Raises UsageError where there are none; with --secluded-args they come later."""
+    if not options.arguments:
+        raise UsageError("rsync: --server needs a directory and paths behind its options; a remote shell starts it")
 
 
 def _read_secluded(words: Words, plain: Sequence[str]) -> Options:
