@@ -9,7 +9,7 @@
 
 #define THREADS 2
 #define BATCHES 4
-#define BATCH_FILES 32                 /* each has an open descriptor while it waits */
+#define BATCH_FILES 32                 /* each has an open descriptor or two while it waits */
 #define BATCH_BYTES (384u * 1024u)     /* taken before a batch is full; the last file may reach beyond */
 #define DESCRIPTORS_LEFT_OVER 256      /* what the rest of the process may want */
 
@@ -24,6 +24,7 @@ typedef struct pool_job {
     pool_dir *dir;
     ps_file file; /* a copy: the list that holds the entry may be gone by then */
     const char *name;
+    int from;     /* -1: the data are the batch's */
     size_t at, n; /* of the batch's data */
     bool done;
 } pool_job;
@@ -43,6 +44,7 @@ typedef struct pool_thread {
     ps_out_pool *pool;
     pthread_t id;
     ps_ctx *c; /* its own, so that what goes wrong is not logged twice */
+    u8 *buffer; /* OUT_POOL_FILE bytes, for files that are copied */
 } pool_thread;
 
 struct ps_out_pool {
@@ -92,9 +94,22 @@ static bool stat_new(const pool_job *j, made_as *known, struct stat *st) {
     return true;
 }
 
+static bool read_file(int fd, u8 *buffer, size_t n) {
+    for (i64 at = 0; n;) {
+        ssize_t got = pread(fd, buffer + at, n, at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        at += got;
+        n -= (size_t)got;
+    }
+    return true;
+}
+
 static bool put_in_place(pool_thread *t, pool_job *j, const u8 *data, made_as *known) {
     struct stat st;
     int fd = j->out->fd;
+    if (j->from >= 0 && !read_file(j->from, t->buffer, j->n)) return false;
+    if (j->from >= 0) data = t->buffer;
     if (!write_all(fd, data, j->n) || !stat_new(j, known, &st)) return false;
     attrs_set_open(t->c, fd, "", file_attrs(&j->file), &st, PS_ATTRS_ACCURATE_TIME);
     if (buf_used(&t->c->log)) {
@@ -103,7 +118,8 @@ static bool put_in_place(pool_thread *t, pool_job *j, const u8 *data, made_as *k
     }
     if (renameat(j->dir->fd, j->out->temp, j->dir->fd, j->name) < 0) return false;
     close(fd);
-    j->out->fd = -1;
+    if (j->from >= 0) close(j->from);
+    j->out->fd = j->from = -1;
     return true;
 }
 
@@ -146,9 +162,11 @@ static bool start_threads(ps_out_pool *p, const ps_ctx *c) {
         pool_thread *t = &p->threads[p->thread_count];
         t->pool = p;
         if (!(t->c = malloc(sizeof *t->c))) break;
+        t->buffer = malloc(OUT_POOL_FILE);
         *t->c = *c;
         t->c->log = (ps_buf){0};
-        if (thread_start(&t->id, work, t)) continue;
+        if (t->buffer && thread_start(&t->id, work, t)) continue;
+        free(t->buffer);
         free(t->c);
         break;
     }
@@ -158,7 +176,7 @@ static bool start_threads(ps_out_pool *p, const ps_ctx *c) {
 static bool worth_it(void) {
     struct rlimit limit;
     if (!thread_pays() || getrlimit(RLIMIT_NOFILE, &limit) < 0) return false;
-    return limit.rlim_cur >= BATCHES * BATCH_FILES + DESCRIPTORS_LEFT_OVER;
+    return limit.rlim_cur >= 2 * BATCHES * BATCH_FILES + DESCRIPTORS_LEFT_OVER;
 }
 
 ps_out_pool *out_pool_new(const ps_ctx *c) {
@@ -191,6 +209,7 @@ void out_pool_free(ps_out_pool *p) {
         pthread_join(p->threads[i].id, NULL);
         buf_free(&p->threads[i].c->log);
         free(p->threads[i].c);
+        free(p->threads[i].buffer);
     }
     for (u32 i = 0; i < BATCHES; i++) free(p->batches[i]);
     pthread_cond_destroy(&p->work);
@@ -244,18 +263,21 @@ static pool_dir *dir_for(ps_out_pool *p, ps_out *out) {
     return d;
 }
 
-bool out_pool_put(ps_out_pool *p, ps_out *out, size_t n) {
+static bool put_job(ps_out_pool *p, ps_out *out, int from, size_t n) {
     pool_batch *b = p->filling;
     pool_dir *d = dir_for(p, out);
     if (!d) return false;
     pool_job *j = &b->jobs[b->count++];
-    *j = (pool_job){.out = out, .dir = d, .file = *out->file, .name = out_last_part(out->path), .at = b->used, .n = n};
+    *j = (pool_job){.out = out, .dir = d, .file = *out->file, .name = out_last_part(out->path), .from = from, .at = b->used, .n = n};
     d->users++;
     out->file = &j->file;
-    b->used += n;
+    if (from < 0) b->used += n;
     p->under_way++;
     return true;
 }
+
+bool out_pool_put(ps_out_pool *p, ps_out *out, size_t n) { return put_job(p, out, -1, n); }
+bool out_pool_put_file(ps_out_pool *p, ps_out *out, int from, size_t n) { return put_job(p, out, from, n); }
 
 /* A batch that is over, or NULL; wait: where one is under way, there will be one. */
 static pool_batch *batch_over(ps_out_pool *p, bool wait) {
@@ -283,7 +305,7 @@ void out_pool_collect(ps_out_pool *p, bool all, out_pool_fn fn, void *owner) {
             pool_job *j = &b->jobs[i];
             p->under_way--;
             release_dir(j->dir);
-            fn(owner, j->out, b->data + j->at, j->n, j->done);
+            fn(owner, j->out, (out_pool_data){b->data + j->at, j->from, j->n}, j->done);
         }
         pthread_mutex_lock(&p->lock);
         b->state = BATCH_FREE;

@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#define KERNEL_COPIES (64 * 1024) /* bytes of a file that are worth asking the kernel */
 #define HOLE_MIN 1024 /* rsync.h: zero runs shorter than this are written */
 
 u8 *out_scratch(ps_outs *o) {
@@ -169,7 +170,7 @@ static bool clone_whole(ps_out *out, int from, i64 size) {
 }
 
 int out_take_over(ps_out *out, i64 offset, i64 len, int from, i64 size) {
-    bool plain = !out->outs->c->o.sparse && !out->pieces;
+    bool plain = !out->outs->c->o.sparse && !out->pieces && size >= KERNEL_COPIES;
     if (plain && !offset && place_is_temporary(out->place) && clone_whole(out, from, size)) out->cloned = true;
     if (out->cloned) return PS_OK;
     while (plain && len) {

@@ -143,19 +143,57 @@ static int pass_prefix(ps_recv *r) {
 
 static int settle(ps_recv *r, i32 ndx, ps_settled how) { return r->gen ? gen_settled_by_sender(r->gen, ndx, how) : PS_OK; }
 
-static void handed_over(void *owner, ps_out *out, const u8 *data, size_t n, bool done) {
+static int fails_verification(ps_recv *r, ps_file *f, i32 ndx, const char *path, bool redoing) {
+    const ps_opts *o = &r->c->o;
+    if (redoing || o->info_name || o->stdout_format_has_i) {
+        const char *kept = !o->partial && !o->inplace ? "discarded" : ps_str(r->c, PS_STR_PARTIAL_DIR) ? "put into partial-dir" : "retained";
+        const char *later = redoing ? "" : o->read_batch ? " (may try again)" : " (will try again)";
+        ps_log(r->c, redoing ? PS_LOG_ERROR_XFER : PS_LOG_WARNING, "%s: %s failed verification -- update %s%s.\n",
+               redoing ? "ERROR" : "WARNING", path, kept, later);
+    }
+    if (!redoing && f) f->flags |= PS_F_REDO;
+    if (!redoing && o->read_batch) { /* the generator waits on */
+        r->resends_missing++;
+        return PS_OK;
+    }
+    return settle(r, ndx, redoing ? PS_SETTLED_FAILED : PS_SETTLED_REDO);
+}
+
+/* Into its place what is to be in it. PS_AGAIN: it cannot be read, or not all of it. */
+static int fill(ps_out *out, const out_pool_data *data) {
+    if (data->from < 0) return out_write(out, 0, data->bytes, data->n);
+    int status = out_take_over(out, 0, (i64)data->n, data->from, (i64)data->n);
+    close(data->from);
+    return status;
+}
+
+/* What a thread of the pool could not do, and why. */
+static void put_again(ps_recv *r, ps_out *out, const out_pool_data *data) {
+    i32 ndx = out_ndx(out);
+    int status = fill(out, data);
+    if (status == PS_FAIL) {
+        write_failed_on(r, out_path(out));
+        out_abort(out, true);
+    } else if (status == PS_OK) {
+        settle(r, ndx, out_finish(out, (i64)data->n, true, false) == PS_OUT_DONE ? PS_SETTLED_OK : PS_SETTLED_FAILED);
+    } else {
+        ps_file *f = flists_file(r->all, ndx, NULL);
+        fails_verification(r, f, ndx, out_path(out), f && f->flags & PS_F_REDO);
+        out_abort(out, false);
+    }
+}
+
+static void handed_over(void *owner, ps_out *out, out_pool_data data, bool done) {
     ps_recv *r = owner;
     i32 ndx = out_ndx(out);
     if (done) {
         out_give_back(out);
         settle(r, ndx, PS_SETTLED_OK);
     } else if (r->c->error.exit_code) {
+        if (data.from >= 0) close(data.from);
         out_abort(out, false);
-    } else if (out_write(out, 0, data, n) != PS_OK) {
-        write_failed_on(r, out_path(out));
-        out_abort(out, true);
     } else {
-        settle(r, ndx, out_finish(out, (i64)n, true, false) == PS_OUT_DONE ? PS_SETTLED_OK : PS_SETTLED_FAILED);
+        put_again(r, out, &data);
     }
 }
 
@@ -319,6 +357,10 @@ static int begin_take_over(ps_recv *r) {
     r->c->stats.literal_data += r->taken.size;
     r->c->stats.total_read += r->taken.size;
     r->got_literal = true;
+    if (r->small && r->taken.size <= (i64)PS_RECV_SMALL) {
+        r->offset = r->taken.size; /* it is opened when all is there, and may go to the pool */
+        return PS_OK;
+    }
     if (r->small && leave_small(r) != PS_OK) return PS_FAIL;
     if (r->out) out_note_data(r->out);
     r->state = RECV_TAKE_OVER;
@@ -383,7 +425,11 @@ int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
             if (take_literal(r, data, len) != PS_OK) return PS_FAIL;
             break;
         case PS_TOK_BLOCK:
-            if (r->local && block == PS_BLOCK_OF_FILE) return begin_take_over(r);
+            if (r->local && block == PS_BLOCK_OF_FILE) {
+                if (begin_take_over(r) != PS_OK) return PS_FAIL;
+                if (r->state != RECV_TOKENS) return PS_OK;
+                break;
+            }
             if (take_block(r, block) != PS_OK) return PS_FAIL;
             break;
         case PS_TOK_MORE: return flush_runs(r) == PS_OK ? PS_AGAIN : PS_FAIL;
@@ -398,26 +444,30 @@ int recv_file_tokens(ps_recv *r, ps_mux_in *m, ps_message_fn fn, void *owner) {
 
 /* ---- end -------------------------------------------------------------------------------------- */
 
-void recv_file_drop(ps_recv *r) {
-    close_basis(r);
+static void drop_taken(ps_recv *r) {
     if (r->taken.fd >= 0) close(r->taken.fd);
     r->taken.fd = -1;
 }
 
-static int failed_verification(ps_recv *r) {
-    const ps_opts *o = &r->c->o;
-    if (r->redoing || o->info_name || o->stdout_format_has_i) {
-        const char *kept = !o->partial && !o->inplace ? "discarded" : ps_str(r->c, PS_STR_PARTIAL_DIR) ? "put into partial-dir" : "retained";
-        const char *later = r->redoing ? "" : o->read_batch ? " (may try again)" : " (will try again)";
-        ps_log(r->c, r->redoing ? PS_LOG_ERROR_XFER : PS_LOG_WARNING, "%s: %s failed verification -- update %s%s.\n",
-               r->redoing ? "ERROR" : "WARNING", r->path, kept, later);
-    }
-    if (!r->redoing) r->file->flags |= PS_F_REDO;
-    if (!r->redoing && o->read_batch) { /* the generator waits on */
-        r->resends_missing++;
-        return PS_OK;
-    }
-    return settle(r, r->ndx, r->redoing ? PS_SETTLED_FAILED : PS_SETTLED_REDO);
+void recv_file_drop(ps_recv *r) {
+    close_basis(r);
+    drop_taken(r);
+}
+
+/* A small file, of which all is there. */
+static int write_small(ps_recv *r, ps_out *out) {
+    int status = fill(out, &(out_pool_data){r->gathered, r->taken.fd, (size_t)r->offset});
+    r->taken.fd = -1;
+    r->cut_short = status == PS_AGAIN;
+    return status == PS_FAIL ? write_failed(r) : PS_OK;
+}
+
+static bool put_into_pool(ps_recv *r, ps_out *out) {
+    size_t n = (size_t)r->offset;
+    if (r->taken.fd < 0) return out_pool_put(r->pool, out, n);
+    if (!out_pool_put_file(r->pool, out, r->taken.fd, n)) return false;
+    r->taken.fd = -1;
+    return true;
 }
 
 int recv_file_end(ps_recv *r, ps_mux_in *m) {
@@ -430,9 +480,10 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
         } else {
             announce(r);
             waits = r->gathered != r->own_room && !r->from_partial && out_is_plain(r->out);
-            if (!waits && out_write(r->out, 0, r->gathered, (size_t)r->offset) != PS_OK) return write_failed(r);
+            if (!waits && write_small(r, r->out) != PS_OK) return PS_FAIL;
         }
     }
+    if (r->skipped || r->discard) drop_taken(r);
     if (r->skipped) return PS_OK;
     if (r->discard) {
         if (r->progress) progress_end(r->progress, r->file->size, r->all->eof);
@@ -448,15 +499,16 @@ int recv_file_end(ps_recv *r, ps_mux_in *m) {
     ps_out *out = r->out;
     r->out = NULL;
     if (waits) {
-        if (verified && out_pool_put(r->pool, out, (size_t)r->offset)) return PS_OK;
-        if (out_write(out, 0, r->gathered, (size_t)r->offset) != PS_OK) return write_failed(r);
+        if (verified && put_into_pool(r, out)) return PS_OK;
+        if (write_small(r, out) != PS_OK) return PS_FAIL;
+        verified = verified && !r->cut_short;
     }
     ps_out_result result = out_finish(out, r->offset, verified, r->from_partial);
     if (c->error.exit_code) return PS_FAIL;
     switch (result) {
     case PS_OUT_DELAYED: return PS_OK;
     case PS_OUT_DONE: return settle(r, r->ndx, PS_SETTLED_OK);
-    case PS_OUT_BAD: return failed_verification(r);
+    case PS_OUT_BAD: return fails_verification(r, r->file, r->ndx, r->path, r->redoing);
     case PS_OUT_FAILED: break;
     }
     return settle(r, r->ndx, PS_SETTLED_FAILED);

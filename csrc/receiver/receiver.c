@@ -3,6 +3,7 @@
 #include "receiver/receiver_inner.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #define WIRE_DEL_STAT_MAX (1 << 28)
 #define INSIGNIFICANT (PS_ITEM_BASIS_TYPE_FOLLOWS | PS_ITEM_XNAME_FOLLOWS | PS_ITEM_LOCAL_CHANGE)
@@ -40,8 +41,9 @@ ps_recv *recv_new(ps_ctx *c, ps_flists *all, ps_gen *gen, ps_rules *rules, ps_ro
 }
 
 /* What the pool cannot put in place at the end of a session is not tried again. */
-static void drop_handed_over(void *owner, ps_out *out, const u8 *data, size_t n, bool done) {
-    (void)owner, (void)data, (void)n;
+static void drop_handed_over(void *owner, ps_out *out, out_pool_data data, bool done) {
+    (void)owner;
+    if (data.from >= 0) close(data.from);
     if (done)
         out_give_back(out);
     else

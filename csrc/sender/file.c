@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define HAND_OVER_LEAST (64 * 1024) /* smaller ones are read at once */
-
 /* ---- opening ---- */
 
 static int open_source(ps_send *s) {
@@ -136,7 +134,7 @@ static int on_match(void *owner, const u8 *literal, size_t n, i32 block) {
 /* What is read and written again came out wrong when it was handed over: the ordinary way knows why. */
 static bool hands_over(const ps_send *s) {
     const ps_opts *o = &s->ctx->o;
-    return s->local && !s->r.head.count && !s->r.append && s->size >= HAND_OVER_LEAST && o->compress == PS_Z_NONE && !o->inplace &&
+    return s->local && !s->r.head.count && !s->r.append && s->size > 0 && o->compress == PS_Z_NONE && !o->inplace &&
            !(s->r.file->flags & PS_F_FILE_SENT) && !recording_on(&s->out.recording);
 }
 

@@ -1,11 +1,12 @@
 #include "wire/local.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
 #define CHUNKS 4                 /* outputs of the sender that wait, or are being read */
-#define FILES 64                 /* open descriptors that wait */
+#define FILES 128                /* open descriptors that wait */
 #define SLICES 10                /* of a second's data, with a limit */
 #define SLICE_LEAST 512
 #define SECOND 1000000000L
@@ -20,7 +21,7 @@ struct ps_local {
     i64 bandwidth;
     struct timespec send_at;     /* with a limit: when more may pass */
     local_file files[FILES];
-    u32 file_first, file_count;
+    u32 file_first, file_count, file_most;
     bool sender_ended, receiver_ended, sender_waits;
 };
 
@@ -28,6 +29,9 @@ ps_local *ps_local_new(int64_t bandwidth) {
     ps_local *l = calloc(1, sizeof *l);
     if (!l) return NULL;
     l->bandwidth = bandwidth;
+    struct rlimit limit;
+    bool known = getrlimit(RLIMIT_NOFILE, &limit) == 0;
+    l->file_most = !known || limit.rlim_cur / 8 > FILES ? FILES : limit.rlim_cur / 8 ? (u32)(limit.rlim_cur / 8) : 1;
     pthread_condattr_t clock;
     pthread_condattr_init(&clock);
     pthread_condattr_setclock(&clock, CLOCK_MONOTONIC);
@@ -128,7 +132,7 @@ bool local_answers(ps_local *l, ps_buf *in) {
 
 bool local_hand_over(ps_local *l, local_file f) {
     pthread_mutex_lock(&l->lock);
-    bool room = l->file_count < FILES;
+    bool room = l->file_count < l->file_most;
     if (room) l->files[(l->file_first + l->file_count++) % FILES] = f;
     pthread_mutex_unlock(&l->lock);
     return room;
@@ -136,7 +140,8 @@ bool local_hand_over(ps_local *l, local_file f) {
 
 void local_wait_for_room(ps_local *l) {
     pthread_mutex_lock(&l->lock);
-    while (l->file_count == FILES && !l->receiver_ended) pthread_cond_wait(&l->changed, &l->lock);
+    bool full = l->file_count == l->file_most;
+    while (full && l->file_count > l->file_most / 2 && !l->receiver_ended) pthread_cond_wait(&l->changed, &l->lock);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -189,7 +194,7 @@ bool local_take_over(ps_local *l, local_file *f) {
     if (any) {
         *f = l->files[l->file_first];
         l->file_first = (l->file_first + 1) % FILES;
-        if (l->file_count-- == FILES) pthread_cond_broadcast(&l->changed);
+        if (--l->file_count == l->file_most / 2) pthread_cond_broadcast(&l->changed);
     }
     pthread_mutex_unlock(&l->lock);
     return any;
