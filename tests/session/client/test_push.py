@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 import re
+import subprocess
+from collections.abc import Callable
 
 import pytest
 import ways
@@ -13,6 +15,7 @@ from servers import RSYNC
 
 pytestmark = pytest.mark.skipif(not RSYNC, reason="needs the real rsync")
 
+Runner = Callable[..., subprocess.CompletedProcess[bytes]]
 LIST = b"a\n\nsub/x\r\n#c\n;d"
 
 
@@ -96,3 +99,15 @@ def test_progress_begins_where_rsyncs_does(tmp_path: pathlib.Path, shell: list[s
         shown = run(*shell, *words, f"{tmp_path}/source/a", f"here:{tmp_path}/{name}/").stdout
         outputs.append(re.findall(rb"\r *([\d,]+)", shown)[0])
     assert outputs[0] == outputs[1] == b"32,768"
+
+
+@pytest.mark.parametrize("sender", [prsync, rsync], ids=["ours", "stock"])
+@pytest.mark.parametrize("pull", [False, True])
+def test_secluded_arguments_reach_our_server(tmp_path: pathlib.Path, shell: list[str], sender: Runner, pull: bool) -> None:
+    (tmp_path / "target").mkdir()
+    program = ways.launcher(tmp_path / "prsync")
+    at_source, at_target = ("here:", "") if pull else ("", "here:")
+    places = [f"{at_source}{tmp_path}/source/a", f"{at_target}{tmp_path}/target/b c"]
+    result = sender(shell[0], shell[1], f"--rsync-path={program}", "-s", *places)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert (tmp_path / "target" / "b c").read_text() == "a"
