@@ -143,7 +143,7 @@ static bool keep(ps_out *out, const char *partial, bool verified, int attr_flags
     ps_outs *o = out->outs;
     if (!*partial) return put_in_place(out, out->path, false, attr_flags);
     if (out_partial_dir_make(o, partial)) return put_in_place(out, partial, true, attr_flags);
-    ps_log(o->c, PS_LOG_ERROR, "Unable to create partial-dir for %s -- discarding %s.\n", out->path,
+    ps_log(o->c, PS_LOG_ERROR_XFER, "Unable to create partial-dir for %s -- discarding %s.\n", out->path,
            verified ? "completed file" : "partial file");
     remove_temp(out);
     return false;

@@ -107,3 +107,17 @@ def test_local_copy_imports_little(tmp_path: pathlib.Path) -> None:
     assert result.stdout.startswith("0 ") and (tmp_path / "dst/a").read_bytes() == b"hello"
     for heavy in ("trio", "attr", "attrs", "rich", "sqlalchemy", "importlib.metadata", "asyncio", "ssl"):
         assert f"'{heavy}'" not in result.stdout
+
+
+@pytest.mark.parametrize("words", [["--delay-updates"], ["--delay-updates", "--protocol=29"]], ids=" ".join)
+def test_new_file_without_a_place_to_wait_in_is_an_error(tmp_path: pathlib.Path, words: list[str]) -> None:
+    """Stock rsync ends with 0, though the file is not there."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a").write_text("new")
+    (tmp_path / "dst").mkdir()
+    (tmp_path / "dst" / "a").write_text("old one")
+    result = prsync("-r", *words, "--partial-dir=none/deeper", f"{tmp_path}/src/", f"{tmp_path}/dst/")
+    assert result.returncode == 23 and result.stderr.startswith(
+        b"Unable to create partial-dir for a -- discarding completed file.\n"
+    )
+    assert [path.name for path in (tmp_path / "dst").iterdir()] == ["a"] and (tmp_path / "dst" / "a").read_text() == "old one"
