@@ -68,6 +68,7 @@ typedef struct ps_opts {
     /* output */
     int32_t verbose, itemize /* 0, 1 (-i), 2 (-ii) */, log_before_transfer, human_readable, eight_bit_output;
     int32_t stdout_format_has_i, log_format_has_i;
+    int32_t keep_checksums;              /* sender, -c: a format shows them (%C) */
     int32_t info_name, info_del, info_skip, info_flist, info_misc, info_mount, info_nonreg, info_progress, info_stats;
     int32_t info_symsafe, info_copy, info_remove, info_backup;
     int32_t want_progress_events;

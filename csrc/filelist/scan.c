@@ -193,6 +193,23 @@ static bool checksum_file(ps_lister *l, const char *path, size_t len, int dirfd,
     return status != PS_FAIL;
 }
 
+/* For %C, that of the last entry; the room doubles at powers of two. */
+static bool keep_checksum(ps_lister *l, bool regular) {
+    ps_flist *list = l->list;
+    size_t n = sum_length(l->ctx->o.file_sum), at = list->count - 1;
+    if ((at & (at - 1)) == 0) {
+        u8 *grown = realloc(list->sums, (at ? 2 * at : 1) * n);
+        if (!grown) return false;
+        list->sums = grown;
+        list->sum_len = (u32)n;
+    }
+    if (regular)
+        memcpy(list->sums + at * n, l->x.sum, n);
+    else
+        memset(list->sums + at * n, 0, n);
+    return true;
+}
+
 bool lister_pauses(ps_lister *l) {
     if (buf_used(&l->out->out) < LISTER_HIGH_WATER && l->hashed < PS_HASH_STEP) return false;
     l->hashed = 0;
@@ -302,7 +319,8 @@ int lister_name(ps_lister *l, const char *path, size_t len, int dirfd, const cha
     if (l->all->total_count + l->list->count >= PS_LIMIT_LIST_ENTRIES)
         return ps_fail(c, 22, 0, "more than %d entries in the file list", PS_LIMIT_LIST_ENTRIES);
     ps_file *f = add_entry(l, path, len, &st, flags);
-    if (!f || !lister_put_entry(l, path, len, f)) return ps_fail_memory(c, "the file list");
+    if (!f || (c->o.checksum && c->o.keep_checksums && !keep_checksum(l, S_ISREG(f->mode))) || !lister_put_entry(l, path, len, f))
+        return ps_fail_memory(c, "the file list");
     *made = f;
     return PS_OK;
 }

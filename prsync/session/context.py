@@ -75,6 +75,8 @@ def fill_context(
     if options.write_batch < 0:  # main.c: nothing changes, and the data is sent all the same
         target.dry_run, target.only_write_batch = 1, 1
     target.umask = umask
+    shown = (options.stdout_format, options.logfile_format)
+    target.keep_checksums = int(any(text is not None and formats.format_has(as_bytes(text), b"C") for text in shown))
     target.want_progress_events = int(options.info_at_least("PROGRESS", 1))
     target.swarm = int(swarm)
     target.receiver_symlink_times = int(_receiver_sets_link_times(options, negotiated, sender))

@@ -111,3 +111,15 @@ def test_secluded_arguments_reach_our_server(tmp_path: pathlib.Path, shell: list
     result = sender(shell[0], shell[1], f"--rsync-path={program}", "-s", *places)
     assert (result.returncode, result.stderr) == (0, b"")
     assert (tmp_path / "target" / "b c").read_text() == "a"
+
+
+@pytest.mark.parametrize("words", [["-rc"], ["-rc", "--no-inc-recursive"], ["-rc", "--cc=md5", "--protocol=30"]], ids=" ".join)
+def test_checksums_of_the_list_are_shown(tmp_path: pathlib.Path, shell: list[str], words: list[str]) -> None:
+    """Of enough files for lists that are kept packed."""
+    for number in range(600):
+        (tmp_path / "source" / f"{number:03}").write_text(str(number))
+    outputs = []
+    for run, name in ((prsync, "ours"), (rsync, "theirs")):
+        result = run(*shell, *words, "--out-format=%C %n", f"{tmp_path}/source/", f"here:{tmp_path}/{name}/")
+        outputs.append((result.returncode, sorted(stable(result.stdout)), result.stderr))
+    assert outputs[0] == outputs[1] and len(set(outputs[0][1])) > 600
