@@ -51,7 +51,7 @@ coverage: setup
 	$(BIN)/python tools/coverage
 
 # Ten minutes of mutated sessions for each side, under ASan and UBSan, and two as built for use, where memory is measured.
-SIDES = client-pull client-push client-shell daemon-send daemon-receive server-send server-receive
+SIDES = client-pull client-push client-shell daemon-send daemon-receive server-send server-receive read-batch
 mutations: native
 	$(BIN)/python csrc/build_native.py --sanitize
 	for side in $(SIDES); do \

@@ -5,7 +5,7 @@
                                                                            after csrc/build_native.py --sanitize
     python -m tests.mutation SIDE --case build/mutations/….case            one that was found, again
 
-SIDE: which hears them; client-… from mutated servers, daemon-… and server-… from mutated clients.
+SIDE: which hears them; client-… from mutated servers, daemon-… and server-… from mutated clients, read-batch from a file.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Programs that hear mutated recordings: the client over sockets and remote shells, the server on its standard input.
-Each case is a fork of this process, in which prsync is loaded."""
+"""Programs that hear mutated recordings: the client over sockets and remote shells or with a batch file, the server on its
+standard input. Each case is a fork of this process, in which prsync is loaded."""
 
 from __future__ import annotations
 
@@ -189,3 +189,11 @@ class ServerCases(ProgramCases):
 
     def accept(self, left: list[Script], players: list[Player], reset: bool) -> None:
         self._theirs.close()
+
+
+class BatchCases(ProgramCases):
+    """It reads a file."""
+
+    def open(self, scripts: list[Script], reset: bool) -> list[Player]:
+        (self.scene.folder / "batch").write_bytes(b"".join(data for _, data in scripts[0].turns))
+        return []

@@ -20,6 +20,7 @@ from .extension import record_peer, record_session
 from .play import Proxy, Recording, Script
 from .scenes import Scene, clean_environment, place_name, running
 
+FINE = (0, 23, 25)  # 23: a name that is asked for is not there; 25: --max-delete
 STOCK = ["rsync"]
 OURS = [sys.executable, "-m", "prsync"]
 PULLS = [
@@ -74,7 +75,7 @@ def record(scene: Scene, proxy: Proxy, program: list[str], arguments: list[str],
     environment = {**clean_environment(), "USER": "user"}
     words = filled_in(scene, arguments, proxy.ports[0])
     outcome = subprocess.run([*program, *words], capture_output=True, timeout=60, env=environment, cwd=scene.folder)
-    if outcome.returncode not in (0, 23, 25):  # 23: a name that is asked for is not there; 25: --max-delete
+    if outcome.returncode not in FINE:
         raise AssertionError(f"{program} {words}: {outcome.returncode} {outcome.stderr!r}")
     return Recording(" ".join(arguments), arguments, proxy.take(), full)
 
@@ -175,6 +176,23 @@ def client_shells(scene: Scene, most: int) -> list[Recording]:
             for arguments in PUSHES[:count]:
                 far = scene.writable(0)
                 found.append(pushed(scene, proxy, OURS, [*arguments, "-e", SHELL, "PLACE/", f"h:{far}/"]))
+    return found
+
+
+def batches(scene: Scene, most: int) -> list[Recording]:
+    """Batch files as rsync writes them. A script has one turn then: the file."""
+    found = []
+    file = scene.folder / "written"
+    for arguments in [words for words in PUSHES if not {"--remove-source-files", "-nai"} & set(words)][:most]:
+        scene.prepare(scene.place)
+        arguments = [word for word in arguments if not word.startswith("--zc")]  # a batch has zlib's tokens
+        words = filled_in(scene, [*arguments, f"--write-batch={file}", "FOLDER/tree/", "PLACE"], 0)
+        outcome = subprocess.run([*STOCK, *words], capture_output=True, timeout=60, cwd=scene.folder)
+        if outcome.returncode not in FINE:
+            raise AssertionError(f"{words}: {outcome.returncode} {outcome.stderr!r}")
+        played = [word for word in arguments if not word.startswith(("-F", "--filter", "--files-from"))]
+        name = f"batch of {' '.join(arguments)}"
+        found.append(Recording(name, [*played, "--read-batch=FOLDER/batch", "PLACE"], [Script(0, [(False, file.read_bytes())])]))
     return found
 
 

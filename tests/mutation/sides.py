@@ -9,7 +9,7 @@ from . import recordings
 from .daemon_side import DaemonCases, recorded_with_daemon
 from .findings import Findings
 from .play import Recording
-from .program_sides import ClientCases, ProgramCases, ServerCases
+from .program_sides import BatchCases, ClientCases, ProgramCases, ServerCases
 from .scenes import Scene, unsanitized
 
 BATCH = 60
@@ -28,6 +28,7 @@ SIDES = {
     "daemon-receive": Side(recorded_with_daemon(recordings.daemon_pushes), DaemonCases),
     "server-send": Side(recordings.server_pulls, ServerCases),
     "server-receive": Side(recordings.server_pushes, ServerCases),
+    "read-batch": Side(recordings.batches, BatchCases),
 }
 
 
