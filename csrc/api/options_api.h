@@ -48,6 +48,7 @@ typedef struct ps_opts {
     int32_t compress, compress_level;    /* PS_Z_*; level INT32_MIN = the kind's default */
     /* what is sent and preserved */
     int32_t recurse, dirs, links, hard_links, perms, executability, times, owner, group, devices, specials;
+    int32_t drop_devices;                /* receiver: neither are made, whatever the list has (--drop-D) */
     int32_t omit_dir_times, omit_link_times, atimes, acls, xattrs, numeric_ids, relative, implied_dirs;
     int32_t copy_links, copy_dirlinks, keep_dirlinks, copy_unsafe_links, safe_links, munge_links;
     int32_t one_file_system;             /* 0, 1 (-x), 2 (-xx) */

@@ -397,7 +397,8 @@ static void run_node(ps_gen *g, gen_item *it, int statret, int stat_errno, struc
     if (o->hard_links && !g->routing && hlink_not_first(it->f) && gen_link_check(g, it, statret, st)) return;
     if (o->links && it->type == FT_SYMLINK)
         gen_symlink(g, it, statret, st);
-    else if ((o->am_root > 0 && o->devices && it->type == FT_DEVICE) || (o->specials && it->type == FT_SPECIAL))
+    else if (!o->drop_devices &&
+             ((o->am_root > 0 && o->devices && it->type == FT_DEVICE) || (o->specials && it->type == FT_SPECIAL)))
         gen_device(g, it, statret, st);
     else if (it->type == FT_REG)
         gen_regular(g, it, statret, stat_errno, st, have, del_flags, wire_mode);

@@ -84,7 +84,7 @@ ps_receiving *ps_receiving_new(ps_ctx *c, struct ps_rules *rules, const char *de
 
 void ps_receiving_confine(ps_receiving *p, ps_root *module) {
     p->c->module = module;
-    p->c->tames_links = !root_whole(module) && !p->c->o.munge_links;
+    p->c->tames_links = p->c->o.am_daemon && !root_whole(module) && !p->c->o.munge_links;
     sums_ahead_free(p->sums_ahead); /* it looks for the destination before the module's rules are asked */
     p->sums_ahead = NULL;
 }

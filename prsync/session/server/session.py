@@ -21,6 +21,7 @@ from prsync.session.daemon.transfer.negotiation import failure_messages, wishes_
 from prsync.session.daemon.transfer.receiving import ReceiverJob
 from prsync.session.daemon.transfer.sending import SenderJob
 from prsync.session.loop import Loop
+from prsync.session.server.confined_site import site_of
 from prsync.session.server.site import UserSite, change_directory
 
 WORD_LIMIT = 1 << 16  # bytes of one secluded argument
@@ -48,8 +49,8 @@ def run_server(serving: Serving) -> int:
         options = _read_secluded(words, serving.words)
         check_arguments(options)
     change_directory(options.arguments)
+    site = site_of(options, UserSite(serving.directory(), serving.umask, serving.cvs_sources, serving.log))
     negotiated, rest = _negotiate(channel, words.take_rest(), options, serving.environment)
-    site = UserSite(serving.directory(), serving.umask, serving.cvs_sources, serving.log)
     paths = tuple(as_bytes(path) for path in options.arguments[1:])
     job: Job = (SenderJob if options.am_sender else ReceiverJob)(site, options, paths, negotiated)
     try:

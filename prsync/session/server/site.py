@@ -28,7 +28,9 @@ class UserSite:
         self._cvs, self._log = cvs, log
 
     def fill(self, context: Context, options: Options) -> None:
-        context.set_string(lib.PS_STR_CURR_DIR, self.directory)
+        if self.start() is not None:  # else messages and options count from the root
+            context.set_string(lib.PS_STR_CURR_DIR, self.directory)
+        context.options.munge_links = options.munge_symlinks
         if options.logfile_format is not None:
             set_format(context, LOG, as_bytes(options.logfile_format))
 
