@@ -170,6 +170,7 @@ WIRE = (
 )
 
 ELSEWHERE = {
+    "drop-D": "tests/session/server/test_confined_site.py::test_forced_command_push_and_pull_stay_in_the_folder",
     "write-batch": "tests/session/client/test_batch_reading.py::test_batch_that_one_writes_gives_all_readers_the_writers_tree",
     "read-batch": "tests/session/client/test_batch_reading.py::test_batch_that_one_writes_gives_all_readers_the_writers_tree",
     "only-write-batch": "tests/session/client/test_batch_reading.py::test_only_write_batch_changes_nothing_and_records_all",
