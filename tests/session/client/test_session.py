@@ -273,7 +273,7 @@ def test_silent_daemon_ends_with_30(tmp_path: pathlib.Path) -> None:
     [
         (b"", 5),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", 5),
-        (b"@RSYNCD: 29\n", 2),
+        (b"@RSYNCD: 26\n", 2),
         (b"@RSYNCD: 32.0 md5\n@RSYNCD: OK\n\xff\xff\xff", 12),
     ],
 )
