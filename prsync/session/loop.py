@@ -68,7 +68,8 @@ class Ticks:
 
 class Pace:
     """How long to let data gather before the next read, where they come packet by packet: a link slower than the loop wakes it
-    for each. Pure. Only a stream that flows is held up: an answer that somebody waits for is short, and ends the run of reads."""
+    for each. Pure. Only a stream that flows is held up: an answer that somebody waits for is short, and ends the run of reads,
+    and so does whatever we say, for which the remote may wait before it goes on."""
 
     RUN = 16  # reads in a row after which a stream is taken to flow
     LEAST = 1024  # bytes of a read that belongs to it
@@ -94,6 +95,10 @@ class Pace:
         if now - self._since >= self.WINDOW:
             self._rate = self._bytes / (now - self._since)
             self._since, self._bytes = now, 0
+
+    def sent(self) -> None:
+        """Something went to the remote."""
+        self._run, self._rate = 0, 0.0
 
     def pause(self) -> float:
         """Seconds; 0 where a batch is there sooner than it pays to wait for."""
@@ -279,6 +284,7 @@ class Loop:
             self._send_at = max(self._send_at, now) + count / self.bandwidth
         self.sent += count
         self._signs.sent(count, total - count, now)
+        self._pace.sent()
         self.pump.sent(count)
 
     def _write(self, view: memoryview, now: float) -> int:

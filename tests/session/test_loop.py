@@ -273,3 +273,13 @@ def test_pace_short_answer_ends_the_pauses() -> None:
     for step in range(Pace.RUN):
         pace.read(1448, 1.001 + step / 1000)
         assert not pace.pause()
+
+
+def test_pace_conversation_is_not_held_up() -> None:
+    """A sender waits for the generator's word on a list before it sends the next: pauses would add up."""
+    pace = Pace()
+    for step in range(1000):
+        pace.read(30_000, step / 1000)
+        assert not pace.pause()
+        if step % 10 == 0:
+            pace.sent()
