@@ -1,25 +1,10 @@
 /* --list-only: generator.c:list_file_entry for all entries of a list. */
 #include "filelist/flist.h"
 #include "filelist/xmit.h"
+#include "fs/mode_text.h"
 
 #include <stdio.h>
 #include <time.h>
-
-static void permissions(u32 mode, char out[11]) {
-    static const char letters[] = "rwxrwxrwx";
-    out[0] = S_ISDIR(mode)    ? 'd'
-             : S_ISLNK(mode)  ? 'l'
-             : S_ISBLK(mode)  ? 'b'
-             : S_ISCHR(mode)  ? 'c'
-             : S_ISSOCK(mode) ? 's'
-             : S_ISFIFO(mode) ? 'p'
-                              : '-';
-    for (int i = 0; i < 9; i++) out[i + 1] = mode & (0400u >> i) ? letters[i] : '-';
-    if (mode & S_ISUID) out[3] = mode & S_IXUSR ? 's' : 'S';
-    if (mode & S_ISGID) out[6] = mode & S_IXGRP ? 's' : 'S';
-    if (mode & S_ISVTX) out[9] = mode & S_IXOTH ? 't' : 'T';
-    out[10] = 0;
-}
 
 /* lib/compat.c:do_big_num: level 0 plain, 1 with commas, 2 and 3 with units of 1000 and 1024. */
 static void big_number(i64 n, int level, char out[40]) {
@@ -62,7 +47,7 @@ int flist_render_listing(ps_ctx *c, const ps_flists *all, const ps_flist *l) {
     for (u32 i = 0; i < l->count; i++) {
         const ps_file *f = &l->files[i];
         if (!file_active(f)) continue;
-        permissions(f->mode, perms);
+        perm_string(f->mode, perms);
         big_number(f->size, level, size);
         if (f->mtime != last_time) local_time(last_time = f->mtime, when);
         const char *target = c->o.links && S_ISLNK(f->mode) ? file_link(l, f) : NULL;

@@ -1,6 +1,7 @@
 /* Itemized and formatted lines (log.c: log_formatted, log_item, log_delete). */
 #include "render/render_inner.h"
 
+#include "fs/mode_text.h"
 #include "wire/mux.h"
 
 #include <stdlib.h>

@@ -8,7 +8,6 @@
 /* lib/compat.c:do_big_num; returns the length. */
 size_t big_num(i64 n, int human, char out[40]);
 /* lib/permstring.c with the type's letter first; 10 characters. */
-void perm_string(u32 mode, char out[11]);
 /* util1.c:timestring: local time, 19 characters; NUL-terminated. */
 void time_string(i64 t, char out[20]);
 /* log.c: %i, 11 characters. */
